@@ -1367,6 +1367,111 @@ func (x *LogStatusReply) GetLogs() []*LogReplicaAck {
 	return nil
 }
 
+// StatusOfNodes is what a client found by asking every address it knows.
+type StatusOfNodes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*StatusOfNode        `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusOfNodes) Reset() {
+	*x = StatusOfNodes{}
+	mi := &file_weir_v1_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusOfNodes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusOfNodes) ProtoMessage() {}
+
+func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusOfNodes.ProtoReflect.Descriptor instead.
+func (*StatusOfNodes) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *StatusOfNodes) GetNodes() []*StatusOfNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type StatusOfNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Status        *NodeStatus            `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusOfNode) Reset() {
+	*x = StatusOfNode{}
+	mi := &file_weir_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusOfNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusOfNode) ProtoMessage() {}
+
+func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusOfNode.ProtoReflect.Descriptor instead.
+func (*StatusOfNode) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StatusOfNode) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *StatusOfNode) GetStatus() *NodeStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *StatusOfNode) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 var File_weir_v1_node_proto protoreflect.FileDescriptor
 
 const file_weir_v1_node_proto_rawDesc = "" +
@@ -1484,7 +1589,13 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\"<\n" +
 	"\x0eLogStatusReply\x12*\n" +
-	"\x04logs\x18\x01 \x03(\v2\x16.weir.v1.LogReplicaAckR\x04logs2\xd8\x03\n" +
+	"\x04logs\x18\x01 \x03(\v2\x16.weir.v1.LogReplicaAckR\x04logs\"<\n" +
+	"\rStatusOfNodes\x12+\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x15.weir.v1.StatusOfNodeR\x05nodes\"k\n" +
+	"\fStatusOfNode\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12+\n" +
+	"\x06status\x18\x02 \x01(\v2\x13.weir.v1.NodeStatusR\x06status\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error2\xd8\x03\n" +
 	"\n" +
 	"Membership\x123\n" +
 	"\x05Hello\x12\x15.weir.v1.HelloRequest\x1a\x13.weir.v1.HelloReply\x120\n" +
@@ -1510,7 +1621,7 @@ func file_weir_v1_node_proto_rawDescGZIP() []byte {
 	return file_weir_v1_node_proto_rawDescData
 }
 
-var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_weir_v1_node_proto_goTypes = []any{
 	(*HelloRequest)(nil),              // 0: weir.v1.HelloRequest
 	(*HelloReply)(nil),                // 1: weir.v1.HelloReply
@@ -1532,6 +1643,8 @@ var file_weir_v1_node_proto_goTypes = []any{
 	(*LogStatusRequest)(nil),          // 17: weir.v1.LogStatusRequest
 	(*LogKey)(nil),                    // 18: weir.v1.LogKey
 	(*LogStatusReply)(nil),            // 19: weir.v1.LogStatusReply
+	(*StatusOfNodes)(nil),             // 20: weir.v1.StatusOfNodes
+	(*StatusOfNode)(nil),              // 21: weir.v1.StatusOfNode
 }
 var file_weir_v1_node_proto_depIdxs = []int32{
 	6,  // 0: weir.v1.NodeStatus.members:type_name -> weir.v1.Member
@@ -1539,29 +1652,31 @@ var file_weir_v1_node_proto_depIdxs = []int32{
 	6,  // 2: weir.v1.AddMemberReply.member:type_name -> weir.v1.Member
 	18, // 3: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
 	16, // 4: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
-	0,  // 5: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
-	2,  // 6: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
-	4,  // 7: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
-	7,  // 8: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
-	9,  // 9: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
-	11, // 10: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
-	13, // 11: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
-	15, // 12: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplica
-	17, // 13: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
-	1,  // 14: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
-	3,  // 15: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
-	5,  // 16: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
-	8,  // 17: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
-	10, // 18: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
-	12, // 19: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
-	14, // 20: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
-	16, // 21: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAck
-	19, // 22: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
-	14, // [14:23] is the sub-list for method output_type
-	5,  // [5:14] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	21, // 5: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
+	5,  // 6: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
+	0,  // 7: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
+	2,  // 8: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
+	4,  // 9: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
+	7,  // 10: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
+	9,  // 11: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
+	11, // 12: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
+	13, // 13: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
+	15, // 14: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplica
+	17, // 15: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
+	1,  // 16: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
+	3,  // 17: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
+	5,  // 18: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
+	8,  // 19: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
+	10, // 20: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
+	12, // 21: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
+	14, // 22: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
+	16, // 23: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAck
+	19, // 24: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
+	16, // [16:25] is the sub-list for method output_type
+	7,  // [7:16] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_node_proto_init() }
@@ -1575,7 +1690,7 @@ func file_weir_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_node_proto_rawDesc), len(file_weir_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -37,7 +37,6 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Hint
 	//	*SnapshotRecord_Job
 	//	*SnapshotRecord_Key
-	//	*SnapshotRecord_Tombstone
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -161,15 +160,6 @@ func (x *SnapshotRecord) GetKey() *KeyRecord {
 	return nil
 }
 
-func (x *SnapshotRecord) GetTombstone() *TombstoneRecord {
-	if x != nil {
-		if x, ok := x.Record.(*SnapshotRecord_Tombstone); ok {
-			return x.Tombstone
-		}
-	}
-	return nil
-}
-
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -210,10 +200,6 @@ type SnapshotRecord_Key struct {
 	Key *KeyRecord `protobuf:"bytes,9,opt,name=key,proto3,oneof"`
 }
 
-type SnapshotRecord_Tombstone struct {
-	Tombstone *TombstoneRecord `protobuf:"bytes,10,opt,name=tombstone,proto3,oneof"`
-}
-
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Pool) isSnapshotRecord_Record() {}
@@ -232,8 +218,6 @@ func (*SnapshotRecord_Job) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Key) isSnapshotRecord_Record() {}
 
-func (*SnapshotRecord_Tombstone) isSnapshotRecord_Record() {}
-
 type SnapshotHeader struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Version        uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -244,7 +228,7 @@ type SnapshotHeader struct {
 	LastLease      uint64                 `protobuf:"varint,6,opt,name=last_lease,json=lastLease,proto3" json:"last_lease,omitempty"` // the counter within the epoch
 	LastCapability uint64                 `protobuf:"varint,7,opt,name=last_capability,json=lastCapability,proto3" json:"last_capability,omitempty"`
 	AdminMade      bool                   `protobuf:"varint,8,opt,name=admin_made,json=adminMade,proto3" json:"admin_made,omitempty"`
-	Index          uint64                 `protobuf:"varint,9,opt,name=index,proto3" json:"index,omitempty"`
+	Records        uint64                 `protobuf:"varint,10,opt,name=records,proto3" json:"records,omitempty"` // how many records follow: a shorter file is cut off
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -335,9 +319,9 @@ func (x *SnapshotHeader) GetAdminMade() bool {
 	return false
 }
 
-func (x *SnapshotHeader) GetIndex() uint64 {
+func (x *SnapshotHeader) GetRecords() uint64 {
 	if x != nil {
-		return x.Index
+		return x.Records
 	}
 	return 0
 }
@@ -345,6 +329,7 @@ func (x *SnapshotHeader) GetIndex() uint64 {
 type PoolRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          *Pool                  `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Deleted       bool                   `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"` // kept only until its last finished job is trimmed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +369,13 @@ func (x *PoolRecord) GetPool() *Pool {
 		return x.Pool
 	}
 	return nil
+}
+
+func (x *PoolRecord) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 type ClientRecord struct {
@@ -669,8 +661,11 @@ type JobRecord struct {
 	SpecSha256    []byte                 `protobuf:"bytes,3,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
 	RequestKey    string                 `protobuf:"bytes,4,opt,name=request_key,json=requestKey,proto3" json:"request_key,omitempty"`
 	Labels        []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
-	Lease         uint64                 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`                 // of the running attempt
-	CostMs        int64                  `protobuf:"varint,7,opt,name=cost_ms,json=costMs,proto3" json:"cost_ms,omitempty"` // what its client's share was charged
+	Lease         uint64                 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`                               // of the running attempt
+	CostMs        int64                  `protobuf:"varint,7,opt,name=cost_ms,json=costMs,proto3" json:"cost_ms,omitempty"`               // what its client's share was charged
+	AttemptKeys   [][]byte               `protobuf:"bytes,8,rep,name=attempt_keys,json=attemptKeys,proto3" json:"attempt_keys,omitempty"` // by position in job.attempts: hash of the holder's instance key
+	Failures      uint32                 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`                         // attempts that count against the pool's limit
+	CancelReason  string                 `protobuf:"bytes,10,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -754,13 +749,35 @@ func (x *JobRecord) GetCostMs() int64 {
 	return 0
 }
 
+func (x *JobRecord) GetAttemptKeys() [][]byte {
+	if x != nil {
+		return x.AttemptKeys
+	}
+	return nil
+}
+
+func (x *JobRecord) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *JobRecord) GetCancelReason() string {
+	if x != nil {
+		return x.CancelReason
+	}
+	return ""
+}
+
 type KeyRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Client        string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
 	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Job           uint64                 `protobuf:"varint,3,opt,name=job,proto3" json:"job,omitempty"`
 	SpecSha256    []byte                 `protobuf:"bytes,4,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
-	MadeMs        int64                  `protobuf:"varint,5,opt,name=made_ms,json=madeMs,proto3" json:"made_ms,omitempty"`
+	MadeMs        int64                  `protobuf:"varint,5,opt,name=made_ms,json=madeMs,proto3" json:"made_ms,omitempty"` // remembered for an hour after
+	Pool          string                 `protobuf:"bytes,6,opt,name=pool,proto3" json:"pool,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -830,63 +847,18 @@ func (x *KeyRecord) GetMadeMs() int64 {
 	return 0
 }
 
-type TombstoneRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"` // a range of job ids that were trimmed
-	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TombstoneRecord) Reset() {
-	*x = TombstoneRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TombstoneRecord) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TombstoneRecord) ProtoMessage() {}
-
-func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
+func (x *KeyRecord) GetPool() string {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Pool
 	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TombstoneRecord.ProtoReflect.Descriptor instead.
-func (*TombstoneRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *TombstoneRecord) GetFrom() uint64 {
-	if x != nil {
-		return x.From
-	}
-	return 0
-}
-
-func (x *TombstoneRecord) GetTo() uint64 {
-	if x != nil {
-		return x.To
-	}
-	return 0
+	return ""
 }
 
 var File_weir_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x16weir/v1/snapshot.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xfa\x03\n" +
+	"\x16weir/v1/snapshot.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xc6\x03\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.weir.v1.SnapshotHeaderH\x00R\x06header\x12)\n" +
 	"\x04pool\x18\x02 \x01(\v2\x13.weir.v1.PoolRecordH\x00R\x04pool\x12/\n" +
@@ -898,10 +870,9 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x06worker\x18\x06 \x01(\v2\x15.weir.v1.WorkerRecordH\x00R\x06worker\x12)\n" +
 	"\x04hint\x18\a \x01(\v2\x13.weir.v1.HintRecordH\x00R\x04hint\x12&\n" +
 	"\x03job\x18\b \x01(\v2\x12.weir.v1.JobRecordH\x00R\x03job\x12&\n" +
-	"\x03key\x18\t \x01(\v2\x12.weir.v1.KeyRecordH\x00R\x03key\x128\n" +
-	"\ttombstone\x18\n" +
-	" \x01(\v2\x18.weir.v1.TombstoneRecordH\x00R\ttombstoneB\b\n" +
-	"\x06record\"\x94\x02\n" +
+	"\x03key\x18\t \x01(\v2\x12.weir.v1.KeyRecordH\x00R\x03keyB\b\n" +
+	"\x06recordJ\x04\b\n" +
+	"\x10\v\"\x9e\x02\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12#\n" +
 	"\rfeature_level\x18\x02 \x01(\rR\ffeatureLevel\x12\x15\n" +
@@ -912,11 +883,14 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"last_lease\x18\x06 \x01(\x04R\tlastLease\x12'\n" +
 	"\x0flast_capability\x18\a \x01(\x04R\x0elastCapability\x12\x1d\n" +
 	"\n" +
-	"admin_made\x18\b \x01(\bR\tadminMade\x12\x14\n" +
-	"\x05index\x18\t \x01(\x04R\x05index\"/\n" +
+	"admin_made\x18\b \x01(\bR\tadminMade\x12\x18\n" +
+	"\arecords\x18\n" +
+	" \x01(\x04R\arecordsJ\x04\b\t\x10\n" +
+	"\"I\n" +
 	"\n" +
 	"PoolRecord\x12!\n" +
-	"\x04pool\x18\x01 \x01(\v2\r.weir.v1.PoolR\x04pool\"7\n" +
+	"\x04pool\x18\x01 \x01(\v2\r.weir.v1.PoolR\x04pool\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\bR\adeleted\"7\n" +
 	"\fClientRecord\x12'\n" +
 	"\x06client\x18\x01 \x01(\v2\x0f.weir.v1.ClientR\x06client\"R\n" +
 	"\vShareRecord\x12\x12\n" +
@@ -937,7 +911,7 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04hint\x18\x02 \x01(\tR\x04hint\x12\x16\n" +
 	"\x06worker\x18\x03 \x01(\tR\x06worker\x12\x17\n" +
-	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xd8\x01\n" +
+	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xbc\x02\n" +
 	"\tJobRecord\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x1f\n" +
@@ -947,17 +921,19 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"requestKey\x12&\n" +
 	"\x06labels\x18\x05 \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x14\n" +
 	"\x05lease\x18\x06 \x01(\x04R\x05lease\x12\x17\n" +
-	"\acost_ms\x18\a \x01(\x03R\x06costMs\"\x7f\n" +
+	"\acost_ms\x18\a \x01(\x03R\x06costMs\x12!\n" +
+	"\fattempt_keys\x18\b \x03(\fR\vattemptKeys\x12\x1a\n" +
+	"\bfailures\x18\t \x01(\rR\bfailures\x12#\n" +
+	"\rcancel_reason\x18\n" +
+	" \x01(\tR\fcancelReason\"\x93\x01\n" +
 	"\tKeyRecord\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
 	"\x03job\x18\x03 \x01(\x04R\x03job\x12\x1f\n" +
 	"\vspec_sha256\x18\x04 \x01(\fR\n" +
 	"specSha256\x12\x17\n" +
-	"\amade_ms\x18\x05 \x01(\x03R\x06madeMs\"5\n" +
-	"\x0fTombstoneRecord\x12\x12\n" +
-	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
-	"\x02to\x18\x02 \x01(\x04R\x02toB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\amade_ms\x18\x05 \x01(\x03R\x06madeMs\x12\x12\n" +
+	"\x04pool\x18\x06 \x01(\tR\x04poolB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_snapshot_proto_rawDescOnce sync.Once
@@ -971,7 +947,7 @@ func file_weir_v1_snapshot_proto_rawDescGZIP() []byte {
 	return file_weir_v1_snapshot_proto_rawDescData
 }
 
-var file_weir_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_weir_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_weir_v1_snapshot_proto_goTypes = []any{
 	(*SnapshotRecord)(nil),   // 0: weir.v1.SnapshotRecord
 	(*SnapshotHeader)(nil),   // 1: weir.v1.SnapshotHeader
@@ -983,13 +959,12 @@ var file_weir_v1_snapshot_proto_goTypes = []any{
 	(*HintRecord)(nil),       // 7: weir.v1.HintRecord
 	(*JobRecord)(nil),        // 8: weir.v1.JobRecord
 	(*KeyRecord)(nil),        // 9: weir.v1.KeyRecord
-	(*TombstoneRecord)(nil),  // 10: weir.v1.TombstoneRecord
-	(*Pool)(nil),             // 11: weir.v1.Pool
-	(*Client)(nil),           // 12: weir.v1.Client
-	(*Capability)(nil),       // 13: weir.v1.Capability
-	(*Worker)(nil),           // 14: weir.v1.Worker
-	(*Job)(nil),              // 15: weir.v1.Job
-	(*Label)(nil),            // 16: weir.v1.Label
+	(*Pool)(nil),             // 10: weir.v1.Pool
+	(*Client)(nil),           // 11: weir.v1.Client
+	(*Capability)(nil),       // 12: weir.v1.Capability
+	(*Worker)(nil),           // 13: weir.v1.Worker
+	(*Job)(nil),              // 14: weir.v1.Job
+	(*Label)(nil),            // 15: weir.v1.Label
 }
 var file_weir_v1_snapshot_proto_depIdxs = []int32{
 	1,  // 0: weir.v1.SnapshotRecord.header:type_name -> weir.v1.SnapshotHeader
@@ -1001,18 +976,17 @@ var file_weir_v1_snapshot_proto_depIdxs = []int32{
 	7,  // 6: weir.v1.SnapshotRecord.hint:type_name -> weir.v1.HintRecord
 	8,  // 7: weir.v1.SnapshotRecord.job:type_name -> weir.v1.JobRecord
 	9,  // 8: weir.v1.SnapshotRecord.key:type_name -> weir.v1.KeyRecord
-	10, // 9: weir.v1.SnapshotRecord.tombstone:type_name -> weir.v1.TombstoneRecord
-	11, // 10: weir.v1.PoolRecord.pool:type_name -> weir.v1.Pool
-	12, // 11: weir.v1.ClientRecord.client:type_name -> weir.v1.Client
-	13, // 12: weir.v1.CapabilityRecord.capability:type_name -> weir.v1.Capability
-	14, // 13: weir.v1.WorkerRecord.worker:type_name -> weir.v1.Worker
-	15, // 14: weir.v1.JobRecord.job:type_name -> weir.v1.Job
-	16, // 15: weir.v1.JobRecord.labels:type_name -> weir.v1.Label
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 9: weir.v1.PoolRecord.pool:type_name -> weir.v1.Pool
+	11, // 10: weir.v1.ClientRecord.client:type_name -> weir.v1.Client
+	12, // 11: weir.v1.CapabilityRecord.capability:type_name -> weir.v1.Capability
+	13, // 12: weir.v1.WorkerRecord.worker:type_name -> weir.v1.Worker
+	14, // 13: weir.v1.JobRecord.job:type_name -> weir.v1.Job
+	15, // 14: weir.v1.JobRecord.labels:type_name -> weir.v1.Label
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_snapshot_proto_init() }
@@ -1031,7 +1005,6 @@ func file_weir_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Hint)(nil),
 		(*SnapshotRecord_Job)(nil),
 		(*SnapshotRecord_Key)(nil),
-		(*SnapshotRecord_Tombstone)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1039,7 +1012,7 @@ func file_weir_v1_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_snapshot_proto_rawDesc), len(file_weir_v1_snapshot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

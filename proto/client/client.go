@@ -1,0 +1,135 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// DefaultPatience is how long a call keeps trying while no node can answer it,
+// before the nodes are asked what is wrong. The two together stay below 5 s.
+const DefaultPatience = 3500 * time.Millisecond
+
+// Options tune a client. The zero value is ready to use.
+type Options struct {
+	Patience  time.Duration     // 0: DefaultPatience
+	Notice    func(line string) // told of a retry, once for each cause; may be nil
+	ClusterID string            // refuse to talk to any other cluster
+	Agent     string            // user agent, such as "weir/1.2"
+}
+
+// Client talks to one cluster. It is safe for concurrent use.
+type Client struct {
+	pool     *pool
+	patience time.Duration
+	notice   func(string)
+}
+
+// New makes a client of the cluster that the capability names. It dials
+// nothing: the first call does.
+func New(c capability.Capability, o Options) (*Client, error) {
+	if c.IsZero() {
+		return nil, errors.New("new client: no capability")
+	}
+	p, err := newPool(c, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Patience == 0 {
+		o.Patience = DefaultPatience
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	return &Client{pool: p, patience: o.Patience, notice: o.Notice}, nil
+}
+
+// RetryFor is the same client with another patience.
+func (c *Client) RetryFor(d time.Duration) *Client {
+	return &Client{pool: c.pool, patience: d, notice: c.notice}
+}
+
+// Close ends all connections, and with them every open call.
+func (c *Client) Close() error { return c.pool.close() }
+
+// Jobs, Admin and Members are the plain services, with the client's retries.
+func (c *Client) Jobs() pb.JobServiceClient    { return pb.NewJobServiceClient(c) }
+func (c *Client) Admin() pb.AdminServiceClient { return pb.NewAdminServiceClient(c) }
+func (c *Client) Members() pb.MembershipClient { return pb.NewMembershipClient(c) }
+
+var _ grpc.ClientConnInterface = (*Client)(nil)
+
+// Invoke makes a unary call on any node that answers.
+func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	t := c.newTry(ctx)
+	defer t.stop()
+	for {
+		err := c.invokeOnce(t.ctx, method, args, reply, opts)
+		if err == nil || !retryable(method, err) {
+			return err
+		}
+		if !t.again(err) {
+			return c.explain(ctx, err)
+		}
+	}
+}
+
+func (c *Client) invokeOnce(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
+	n, err := c.pool.ready(ctx)
+	if err != nil {
+		return err
+	}
+	err = n.conn.Invoke(c.pool.outgoing(ctx), method, args, reply, opts...)
+	if err != nil && elsewhere(err) {
+		c.pool.leave(n)
+	}
+	return err
+}
+
+// NewStream opens a stream on any node that answers. A stream that breaks
+// later is its reader's to open again: Watch, Tail and Follow do.
+func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	t := c.newTry(ctx)
+	defer t.stop()
+	for {
+		s, err := c.openOnce(ctx, t.ctx, desc, method, opts)
+		if err == nil || !retryable(method, err) {
+			return s, err
+		}
+		if !t.again(err) {
+			return nil, c.explain(ctx, err)
+		}
+	}
+}
+
+func (c *Client) openOnce(ctx, tryCtx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
+	n, err := c.pool.ready(tryCtx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := n.conn.NewStream(c.pool.outgoing(ctx), desc, method, opts...)
+	if err != nil {
+		c.pool.leave(n)
+		return nil, err
+	}
+	return &stream{ClientStream: s, failed: func() { c.pool.leave(n) }}, nil
+}
+
+// stream leaves its node when the node can no longer serve it.
+type stream struct {
+	grpc.ClientStream
+	failed func()
+}
+
+func (s *stream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err != nil && elsewhere(err) {
+		s.failed()
+	}
+	return err
+}

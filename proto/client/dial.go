@@ -1,0 +1,59 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// lastError remembers why an address could not be connected to: gRPC itself
+// tells it only inside a longer sentence.
+type lastError struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (l *lastError) set(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+func (l *lastError) get() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// dial is the TCP half of a connection.
+func (l *lastError) dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		l.set(fmt.Errorf("connect: %w", err))
+	}
+	return conn, err
+}
+
+// remember is the TLS half.
+func remember(inner credentials.TransportCredentials, l *lastError) credentials.TransportCredentials {
+	return remembering{inner, l}
+}
+
+type remembering struct {
+	credentials.TransportCredentials
+	last *lastError
+}
+
+func (r remembering) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := r.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	r.last.set(err)
+	return conn, info, err
+}
+
+func (r remembering) Clone() credentials.TransportCredentials {
+	return remembering{r.TransportCredentials.Clone(), r.last}
+}

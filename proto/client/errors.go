@@ -1,0 +1,33 @@
+package client
+
+import (
+	"errors"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+
+	"github.com/weirbuild/weir/proto/reason"
+)
+
+// Reason is why the cluster refused a call, as package reason names it, or ""
+// when err does not come from a node.
+func Reason(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == reason.Domain {
+			return info.Reason
+		}
+	}
+	return ""
+}
+
+// Message is the text of err for people, without the transport's wrapping.
+func Message(err error) string {
+	var down *UnavailableError
+	if errors.As(err, &down) {
+		return down.Error()
+	}
+	if s, ok := status.FromError(err); ok && err != nil {
+		return s.Message()
+	}
+	return err.Error()
+}

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
+)
+
+const (
+	firstPause = 50 * time.Millisecond
+	longPause  = time.Second
+)
+
+// try is the patience of one call.
+type try struct {
+	ctx    context.Context
+	stop   context.CancelFunc
+	pause  time.Duration
+	notice func(string)
+	told   string
+}
+
+func (c *Client) newTry(ctx context.Context) *try {
+	t := &try{pause: firstPause, notice: c.notice}
+	t.ctx, t.stop = context.WithTimeout(ctx, c.patience)
+	return t
+}
+
+// again pauses and says whether to try once more.
+func (t *try) again(err error) bool {
+	if t.ctx.Err() != nil {
+		return false
+	}
+	if why := passing(err); why != t.told {
+		t.told = why
+		t.notice(why)
+	}
+	timer := time.NewTimer(t.pause/2 + rand.N(t.pause))
+	defer timer.Stop()
+	t.pause = min(2*t.pause, longPause)
+	select {
+	case <-t.ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// repeatable are the calls that may be made twice: reads, and the writes that
+// the cluster recognises when they come again.
+var repeatable = map[string]bool{
+	pb.JobService_Submit_FullMethodName:             true,
+	pb.JobService_GetJob_FullMethodName:             true,
+	pb.JobService_ListJobs_FullMethodName:           true,
+	pb.JobService_Explain_FullMethodName:            true,
+	pb.JobService_Cancel_FullMethodName:             true,
+	pb.JobService_Watch_FullMethodName:              true,
+	pb.JobService_ReadLog_FullMethodName:            true,
+	pb.JobService_WatchSettled_FullMethodName:       true,
+	pb.JobService_SubmitStream_FullMethodName:       true, // opening it submits nothing
+	pb.AdminService_ListPools_FullMethodName:        true,
+	pb.AdminService_GetPool_FullMethodName:          true,
+	pb.AdminService_ListClients_FullMethodName:      true,
+	pb.AdminService_ListCapabilities_FullMethodName: true,
+	pb.AdminService_ListWorkers_FullMethodName:      true,
+	pb.AdminService_UpdatePool_FullMethodName:       true,
+	pb.Membership_Status_FullMethodName:             true,
+	pb.Membership_ListMembers_FullMethodName:        true,
+}
+
+// retryable says whether a failed call may be made again, on any node.
+func retryable(method string, err error) bool {
+	var unreached *unreachedError
+	if errors.As(err, &unreached) {
+		return true
+	}
+	switch status.Code(err) {
+	case codes.Unavailable:
+		return Reason(err) == reason.NoLeader || repeatable[method]
+	case codes.DeadlineExceeded:
+		return repeatable[method]
+	}
+	return false
+}
+
+// elsewhere says whether another node may do better.
+func elsewhere(err error) bool {
+	return status.Code(err) == codes.Unavailable
+}
+
+func passing(err error) string {
+	var unreached *unreachedError
+	if errors.As(err, &unreached) {
+		return "no node answers; trying again"
+	}
+	if Reason(err) == reason.NoLeader {
+		return "the cluster has no leader at the moment; trying again"
+	}
+	return "the node went away; trying another"
+}
