@@ -702,10 +702,11 @@ func (x *JobEvent) GetWhy() string {
 type ReadLogRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // 0: the latest that has a log
-	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`   // negative: from the end as it is now
-	Follow        bool                   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`   // wait for more until the log is complete
-	Local         bool                   `protobuf:"varint,5,opt,name=local,proto3" json:"local,omitempty"`     // node to node: only what this node stores
+	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`                   // 0: the latest that has a log
+	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`                     // negative: from the end as it is now
+	Follow        bool                   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`                     // wait for more until the log is complete
+	Local         bool                   `protobuf:"varint,5,opt,name=local,proto3" json:"local,omitempty"`                       // node to node: only what this node stores
+	PassedOn      bool                   `protobuf:"varint,6,opt,name=passed_on,json=passedOn,proto3" json:"passed_on,omitempty"` // node to node: answer or refuse, do not pass it on again
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -775,13 +776,20 @@ func (x *ReadLogRequest) GetLocal() bool {
 	return false
 }
 
+func (x *ReadLogRequest) GetPassedOn() bool {
+	if x != nil {
+		return x.PassedOn
+	}
+	return false
+}
+
 type LogData struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attempt       uint32                 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	Complete      bool                   `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`                               // this was the end of a sealed log
-	IncompleteWhy string                 `protobuf:"bytes,5,opt,name=incomplete_why,json=incompleteWhy,proto3" json:"incomplete_why,omitempty"` // not following: the log is not sealed; who holds the rest
+	IncompleteWhy string                 `protobuf:"bytes,5,opt,name=incomplete_why,json=incompleteWhy,proto3" json:"incomplete_why,omitempty"` // the end of what there is of a log that is not sealed; who holds the rest
 	Note          string                 `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`                                        // for people: a pause and its cause
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -998,13 +1006,14 @@ const file_weir_v1_client_proto_rawDesc = "" +
 	"\bJobEvent\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x14\n" +
 	"\x05ahead\x18\x02 \x01(\x04R\x05ahead\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\x82\x01\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\x9f\x01\n" +
 	"\x0eReadLogRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\x12\x14\n" +
-	"\x05local\x18\x05 \x01(\bR\x05local\"\xa6\x01\n" +
+	"\x05local\x18\x05 \x01(\bR\x05local\x12\x1b\n" +
+	"\tpassed_on\x18\x06 \x01(\bR\bpassedOn\"\xa6\x01\n" +
 	"\aLogData\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +

@@ -1043,6 +1043,96 @@ func (x *TransferLeadershipReply) GetLeader() string {
 	return ""
 }
 
+// LogReplicas is many small pieces in one message, and LogReplicaAcks their
+// answers: a message a log would set the pace of the cluster.
+type LogReplicas struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Logs          []*LogReplica          `protobuf:"bytes,1,rep,name=logs,proto3" json:"logs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogReplicas) Reset() {
+	*x = LogReplicas{}
+	mi := &file_weir_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogReplicas) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogReplicas) ProtoMessage() {}
+
+func (x *LogReplicas) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogReplicas.ProtoReflect.Descriptor instead.
+func (*LogReplicas) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LogReplicas) GetLogs() []*LogReplica {
+	if x != nil {
+		return x.Logs
+	}
+	return nil
+}
+
+type LogReplicaAcks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Logs          []*LogReplicaAck       `protobuf:"bytes,1,rep,name=logs,proto3" json:"logs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogReplicaAcks) Reset() {
+	*x = LogReplicaAcks{}
+	mi := &file_weir_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogReplicaAcks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogReplicaAcks) ProtoMessage() {}
+
+func (x *LogReplicaAcks) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogReplicaAcks.ProtoReflect.Descriptor instead.
+func (*LogReplicaAcks) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LogReplicaAcks) GetLogs() []*LogReplicaAck {
+	if x != nil {
+		return x.Logs
+	}
+	return nil
+}
+
 type LogReplica struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -1059,7 +1149,7 @@ type LogReplica struct {
 
 func (x *LogReplica) Reset() {
 	*x = LogReplica{}
-	mi := &file_weir_v1_node_proto_msgTypes[15]
+	mi := &file_weir_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1161,7 @@ func (x *LogReplica) String() string {
 func (*LogReplica) ProtoMessage() {}
 
 func (x *LogReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[15]
+	mi := &file_weir_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1174,7 @@ func (x *LogReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplica.ProtoReflect.Descriptor instead.
 func (*LogReplica) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LogReplica) GetJob() uint64 {
@@ -1148,16 +1238,18 @@ type LogReplicaAck struct {
 	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Durable       int64                  `protobuf:"varint,3,opt,name=durable,proto3" json:"durable,omitempty"`
-	Gap           bool                   `protobuf:"varint,4,opt,name=gap,proto3" json:"gap,omitempty"` // send again from durable
-	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
-	Sealed        bool                   `protobuf:"varint,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Gap           bool                   `protobuf:"varint,4,opt,name=gap,proto3" json:"gap,omitempty"`         // send again from stored
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`      // cannot store it, or what is stored is damaged
+	Sealed        bool                   `protobuf:"varint,6,opt,name=sealed,proto3" json:"sealed,omitempty"`   // complete and durable
+	Stored        int64                  `protobuf:"varint,7,opt,name=stored,proto3" json:"stored,omitempty"`   // readable, durable or not
+	Expired       bool                   `protobuf:"varint,8,opt,name=expired,proto3" json:"expired,omitempty"` // dropped to keep the byte budget
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogReplicaAck) Reset() {
 	*x = LogReplicaAck{}
-	mi := &file_weir_v1_node_proto_msgTypes[16]
+	mi := &file_weir_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1261,7 @@ func (x *LogReplicaAck) String() string {
 func (*LogReplicaAck) ProtoMessage() {}
 
 func (x *LogReplicaAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[16]
+	mi := &file_weir_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1274,7 @@ func (x *LogReplicaAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicaAck.ProtoReflect.Descriptor instead.
 func (*LogReplicaAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LogReplicaAck) GetJob() uint64 {
@@ -1227,6 +1319,20 @@ func (x *LogReplicaAck) GetSealed() bool {
 	return false
 }
 
+func (x *LogReplicaAck) GetStored() int64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *LogReplicaAck) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
 type LogStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Logs          []*LogKey              `protobuf:"bytes,1,rep,name=logs,proto3" json:"logs,omitempty"`
@@ -1236,7 +1342,7 @@ type LogStatusRequest struct {
 
 func (x *LogStatusRequest) Reset() {
 	*x = LogStatusRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[17]
+	mi := &file_weir_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1354,7 @@ func (x *LogStatusRequest) String() string {
 func (*LogStatusRequest) ProtoMessage() {}
 
 func (x *LogStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[17]
+	mi := &file_weir_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1367,7 @@ func (x *LogStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogStatusRequest.ProtoReflect.Descriptor instead.
 func (*LogStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogStatusRequest) GetLogs() []*LogKey {
@@ -1281,7 +1387,7 @@ type LogKey struct {
 
 func (x *LogKey) Reset() {
 	*x = LogKey{}
-	mi := &file_weir_v1_node_proto_msgTypes[18]
+	mi := &file_weir_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1399,7 @@ func (x *LogKey) String() string {
 func (*LogKey) ProtoMessage() {}
 
 func (x *LogKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[18]
+	mi := &file_weir_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1412,7 @@ func (x *LogKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogKey.ProtoReflect.Descriptor instead.
 func (*LogKey) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogKey) GetJob() uint64 {
@@ -1332,7 +1438,7 @@ type LogStatusReply struct {
 
 func (x *LogStatusReply) Reset() {
 	*x = LogStatusReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[19]
+	mi := &file_weir_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1450,7 @@ func (x *LogStatusReply) String() string {
 func (*LogStatusReply) ProtoMessage() {}
 
 func (x *LogStatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[19]
+	mi := &file_weir_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1463,7 @@ func (x *LogStatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogStatusReply.ProtoReflect.Descriptor instead.
 func (*LogStatusReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogStatusReply) GetLogs() []*LogReplicaAck {
@@ -1377,7 +1483,7 @@ type StatusOfNodes struct {
 
 func (x *StatusOfNodes) Reset() {
 	*x = StatusOfNodes{}
-	mi := &file_weir_v1_node_proto_msgTypes[20]
+	mi := &file_weir_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1495,7 @@ func (x *StatusOfNodes) String() string {
 func (*StatusOfNodes) ProtoMessage() {}
 
 func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[20]
+	mi := &file_weir_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1508,7 @@ func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusOfNodes.ProtoReflect.Descriptor instead.
 func (*StatusOfNodes) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatusOfNodes) GetNodes() []*StatusOfNode {
@@ -1423,7 +1529,7 @@ type StatusOfNode struct {
 
 func (x *StatusOfNode) Reset() {
 	*x = StatusOfNode{}
-	mi := &file_weir_v1_node_proto_msgTypes[21]
+	mi := &file_weir_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1541,7 @@ func (x *StatusOfNode) String() string {
 func (*StatusOfNode) ProtoMessage() {}
 
 func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[21]
+	mi := &file_weir_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1554,7 @@ func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusOfNode.ProtoReflect.Descriptor instead.
 func (*StatusOfNode) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusOfNode) GetAddress() string {
@@ -1563,7 +1669,11 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\x19TransferLeadershipRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\"1\n" +
 	"\x17TransferLeadershipReply\x12\x16\n" +
-	"\x06leader\x18\x01 \x01(\tR\x06leader\"\xcc\x01\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\"6\n" +
+	"\vLogReplicas\x12'\n" +
+	"\x04logs\x18\x01 \x03(\v2\x13.weir.v1.LogReplicaR\x04logs\"<\n" +
+	"\x0eLogReplicaAcks\x12*\n" +
+	"\x04logs\x18\x01 \x03(\v2\x16.weir.v1.LogReplicaAckR\x04logs\"\xcc\x01\n" +
 	"\n" +
 	"LogReplica\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
@@ -1575,14 +1685,16 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"seal_bytes\x18\x06 \x01(\x03R\tsealBytes\x12\x1f\n" +
 	"\vseal_sha256\x18\a \x01(\fR\n" +
 	"sealSha256\x12\x12\n" +
-	"\x04drop\x18\b \x01(\bR\x04drop\"\x95\x01\n" +
+	"\x04drop\x18\b \x01(\bR\x04drop\"\xc7\x01\n" +
 	"\rLogReplicaAck\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x18\n" +
 	"\adurable\x18\x03 \x01(\x03R\adurable\x12\x10\n" +
 	"\x03gap\x18\x04 \x01(\bR\x03gap\x12\x14\n" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x16\n" +
-	"\x06sealed\x18\x06 \x01(\bR\x06sealed\"7\n" +
+	"\x06sealed\x18\x06 \x01(\bR\x06sealed\x12\x16\n" +
+	"\x06stored\x18\a \x01(\x03R\x06stored\x12\x18\n" +
+	"\aexpired\x18\b \x01(\bR\aexpired\"7\n" +
 	"\x10LogStatusRequest\x12#\n" +
 	"\x04logs\x18\x01 \x03(\v2\x0f.weir.v1.LogKeyR\x04logs\"4\n" +
 	"\x06LogKey\x12\x10\n" +
@@ -1604,9 +1716,9 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\vListMembers\x12\x1b.weir.v1.ListMembersRequest\x1a\x19.weir.v1.ListMembersReply\x12?\n" +
 	"\tAddMember\x12\x19.weir.v1.AddMemberRequest\x1a\x17.weir.v1.AddMemberReply\x12H\n" +
 	"\fRemoveMember\x12\x1c.weir.v1.RemoveMemberRequest\x1a\x1a.weir.v1.RemoveMemberReply\x12Z\n" +
-	"\x12TransferLeadership\x12\".weir.v1.TransferLeadershipRequest\x1a .weir.v1.TransferLeadershipReply2\x90\x01\n" +
-	"\vNodeService\x12@\n" +
-	"\rReplicateLogs\x12\x13.weir.v1.LogReplica\x1a\x16.weir.v1.LogReplicaAck(\x010\x01\x12?\n" +
+	"\x12TransferLeadership\x12\".weir.v1.TransferLeadershipRequest\x1a .weir.v1.TransferLeadershipReply2\x92\x01\n" +
+	"\vNodeService\x12B\n" +
+	"\rReplicateLogs\x12\x14.weir.v1.LogReplicas\x1a\x17.weir.v1.LogReplicaAcks(\x010\x01\x12?\n" +
 	"\tLogStatus\x12\x19.weir.v1.LogStatusRequest\x1a\x17.weir.v1.LogStatusReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
@@ -1621,7 +1733,7 @@ func file_weir_v1_node_proto_rawDescGZIP() []byte {
 	return file_weir_v1_node_proto_rawDescData
 }
 
-var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_weir_v1_node_proto_goTypes = []any{
 	(*HelloRequest)(nil),              // 0: weir.v1.HelloRequest
 	(*HelloReply)(nil),                // 1: weir.v1.HelloReply
@@ -1638,45 +1750,49 @@ var file_weir_v1_node_proto_goTypes = []any{
 	(*RemoveMemberReply)(nil),         // 12: weir.v1.RemoveMemberReply
 	(*TransferLeadershipRequest)(nil), // 13: weir.v1.TransferLeadershipRequest
 	(*TransferLeadershipReply)(nil),   // 14: weir.v1.TransferLeadershipReply
-	(*LogReplica)(nil),                // 15: weir.v1.LogReplica
-	(*LogReplicaAck)(nil),             // 16: weir.v1.LogReplicaAck
-	(*LogStatusRequest)(nil),          // 17: weir.v1.LogStatusRequest
-	(*LogKey)(nil),                    // 18: weir.v1.LogKey
-	(*LogStatusReply)(nil),            // 19: weir.v1.LogStatusReply
-	(*StatusOfNodes)(nil),             // 20: weir.v1.StatusOfNodes
-	(*StatusOfNode)(nil),              // 21: weir.v1.StatusOfNode
+	(*LogReplicas)(nil),               // 15: weir.v1.LogReplicas
+	(*LogReplicaAcks)(nil),            // 16: weir.v1.LogReplicaAcks
+	(*LogReplica)(nil),                // 17: weir.v1.LogReplica
+	(*LogReplicaAck)(nil),             // 18: weir.v1.LogReplicaAck
+	(*LogStatusRequest)(nil),          // 19: weir.v1.LogStatusRequest
+	(*LogKey)(nil),                    // 20: weir.v1.LogKey
+	(*LogStatusReply)(nil),            // 21: weir.v1.LogStatusReply
+	(*StatusOfNodes)(nil),             // 22: weir.v1.StatusOfNodes
+	(*StatusOfNode)(nil),              // 23: weir.v1.StatusOfNode
 }
 var file_weir_v1_node_proto_depIdxs = []int32{
 	6,  // 0: weir.v1.NodeStatus.members:type_name -> weir.v1.Member
 	6,  // 1: weir.v1.ListMembersReply.members:type_name -> weir.v1.Member
 	6,  // 2: weir.v1.AddMemberReply.member:type_name -> weir.v1.Member
-	18, // 3: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
-	16, // 4: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
-	21, // 5: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
-	5,  // 6: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
-	0,  // 7: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
-	2,  // 8: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
-	4,  // 9: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
-	7,  // 10: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
-	9,  // 11: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
-	11, // 12: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
-	13, // 13: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
-	15, // 14: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplica
-	17, // 15: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
-	1,  // 16: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
-	3,  // 17: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
-	5,  // 18: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
-	8,  // 19: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
-	10, // 20: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
-	12, // 21: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
-	14, // 22: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
-	16, // 23: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAck
-	19, // 24: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
-	16, // [16:25] is the sub-list for method output_type
-	7,  // [7:16] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	17, // 3: weir.v1.LogReplicas.logs:type_name -> weir.v1.LogReplica
+	18, // 4: weir.v1.LogReplicaAcks.logs:type_name -> weir.v1.LogReplicaAck
+	20, // 5: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
+	18, // 6: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
+	23, // 7: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
+	5,  // 8: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
+	0,  // 9: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
+	2,  // 10: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
+	4,  // 11: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
+	7,  // 12: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
+	9,  // 13: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
+	11, // 14: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
+	13, // 15: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
+	15, // 16: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplicas
+	19, // 17: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
+	1,  // 18: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
+	3,  // 19: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
+	5,  // 20: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
+	8,  // 21: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
+	10, // 22: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
+	12, // 23: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
+	14, // 24: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
+	16, // 25: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAcks
+	21, // 26: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_node_proto_init() }
@@ -1690,7 +1806,7 @@ func file_weir_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_node_proto_rawDesc), len(file_weir_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -368,7 +368,7 @@ const (
 // NodeService is between nodes only.
 type NodeServiceClient interface {
 	// ReplicateLogs carries build logs from the leader to a node as they come.
-	ReplicateLogs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogReplica, LogReplicaAck], error)
+	ReplicateLogs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogReplicas, LogReplicaAcks], error)
 	// LogStatus says how much of some logs this node stores durably.
 	LogStatus(ctx context.Context, in *LogStatusRequest, opts ...grpc.CallOption) (*LogStatusReply, error)
 }
@@ -381,18 +381,18 @@ func NewNodeServiceClient(cc grpc.ClientConnInterface) NodeServiceClient {
 	return &nodeServiceClient{cc}
 }
 
-func (c *nodeServiceClient) ReplicateLogs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogReplica, LogReplicaAck], error) {
+func (c *nodeServiceClient) ReplicateLogs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogReplicas, LogReplicaAcks], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_ReplicateLogs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[LogReplica, LogReplicaAck]{ClientStream: stream}
+	x := &grpc.GenericClientStream[LogReplicas, LogReplicaAcks]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type NodeService_ReplicateLogsClient = grpc.BidiStreamingClient[LogReplica, LogReplicaAck]
+type NodeService_ReplicateLogsClient = grpc.BidiStreamingClient[LogReplicas, LogReplicaAcks]
 
 func (c *nodeServiceClient) LogStatus(ctx context.Context, in *LogStatusRequest, opts ...grpc.CallOption) (*LogStatusReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -411,7 +411,7 @@ func (c *nodeServiceClient) LogStatus(ctx context.Context, in *LogStatusRequest,
 // NodeService is between nodes only.
 type NodeServiceServer interface {
 	// ReplicateLogs carries build logs from the leader to a node as they come.
-	ReplicateLogs(grpc.BidiStreamingServer[LogReplica, LogReplicaAck]) error
+	ReplicateLogs(grpc.BidiStreamingServer[LogReplicas, LogReplicaAcks]) error
 	// LogStatus says how much of some logs this node stores durably.
 	LogStatus(context.Context, *LogStatusRequest) (*LogStatusReply, error)
 	mustEmbedUnimplementedNodeServiceServer()
@@ -424,7 +424,7 @@ type NodeServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedNodeServiceServer struct{}
 
-func (UnimplementedNodeServiceServer) ReplicateLogs(grpc.BidiStreamingServer[LogReplica, LogReplicaAck]) error {
+func (UnimplementedNodeServiceServer) ReplicateLogs(grpc.BidiStreamingServer[LogReplicas, LogReplicaAcks]) error {
 	return status.Error(codes.Unimplemented, "method ReplicateLogs not implemented")
 }
 func (UnimplementedNodeServiceServer) LogStatus(context.Context, *LogStatusRequest) (*LogStatusReply, error) {
@@ -452,11 +452,11 @@ func RegisterNodeServiceServer(s grpc.ServiceRegistrar, srv NodeServiceServer) {
 }
 
 func _NodeService_ReplicateLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(NodeServiceServer).ReplicateLogs(&grpc.GenericServerStream[LogReplica, LogReplicaAck]{ServerStream: stream})
+	return srv.(NodeServiceServer).ReplicateLogs(&grpc.GenericServerStream[LogReplicas, LogReplicaAcks]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type NodeService_ReplicateLogsServer = grpc.BidiStreamingServer[LogReplica, LogReplicaAck]
+type NodeService_ReplicateLogsServer = grpc.BidiStreamingServer[LogReplicas, LogReplicaAcks]
 
 func _NodeService_LogStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LogStatusRequest)

@@ -1479,6 +1479,7 @@ type LogAck struct {
 	Sealed        bool                   `protobuf:"varint,3,opt,name=sealed,proto3" json:"sealed,omitempty"`   // the spool may go
 	Refused       bool                   `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"` // not yours, or expired: drop the spool
 	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
+	Resend        bool                   `protobuf:"varint,6,opt,name=resend,proto3" json:"resend,omitempty"` // what was sent beyond want is not stored: send it again
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1546,6 +1547,13 @@ func (x *LogAck) GetWhy() string {
 		return x.Why
 	}
 	return ""
+}
+
+func (x *LogAck) GetResend() bool {
+	if x != nil {
+		return x.Resend
+	}
+	return false
 }
 
 var File_weir_v1_worker_proto protoreflect.FileDescriptor
@@ -1659,13 +1667,14 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"]\n" +
 	"\aLogDown\x12-\n" +
 	"\bredirect\x18\x01 \x01(\v2\x11.weir.v1.RedirectR\bredirect\x12#\n" +
-	"\x04acks\x18\x02 \x03(\v2\x0f.weir.v1.LogAckR\x04acks\"v\n" +
+	"\x04acks\x18\x02 \x03(\v2\x0f.weir.v1.LogAckR\x04acks\"\x8e\x01\n" +
 	"\x06LogAck\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04want\x18\x02 \x01(\x03R\x04want\x12\x16\n" +
 	"\x06sealed\x18\x03 \x01(\bR\x06sealed\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\bR\arefused\x12\x10\n" +
-	"\x03why\x18\x05 \x01(\tR\x03why*G\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x16\n" +
+	"\x06resend\x18\x06 \x01(\bR\x06resend*G\n" +
 	"\n" +
 	"StopReason\x12\x14\n" +
 	"\x10STOP_UNSPECIFIED\x10\x00\x12\x12\n" +
