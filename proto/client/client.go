@@ -6,9 +6,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
 )
 
 // DefaultPatience is how long a call keeps trying while no node can answer it,
@@ -36,7 +40,21 @@ func New(c capability.Capability, o Options) (*Client, error) {
 	if c.IsZero() {
 		return nil, errors.New("new client: no capability")
 	}
-	p, err := newPool(c, o)
+	md := metadata.Pairs(reason.MetaAuthorization, "Bearer "+c.Token().Reveal())
+	return open(c.Addrs(), mtls.DialingPinned(c.Pins()), md, o)
+}
+
+// NewWithCredentials makes a client that is known by its certificate instead of
+// a capability.
+func NewWithCredentials(addrs []string, creds credentials.TransportCredentials, o Options) (*Client, error) {
+	return open(addrs, creds, metadata.MD{}, o)
+}
+
+func open(addrs []string, creds credentials.TransportCredentials, md metadata.MD, o Options) (*Client, error) {
+	if o.ClusterID != "" {
+		md.Set(reason.MetaClusterID, o.ClusterID)
+	}
+	p, err := newPool(addrs, creds, md, o.Agent)
 	if err != nil {
 		return nil, err
 	}

@@ -25,12 +25,12 @@ type Follower interface {
 // Follow watches a job and its log to the end and returns the settled job. An
 // attempt that was lost with its worker is followed as far as the cluster has
 // its log.
-func (c *Client) Follow(ctx context.Context, id uint64, to Follower) (*pb.Job, error) {
-	f := &follow{client: c, id: id, to: to, events: make(chan *pb.JobEvent), data: make(chan *pb.LogData)}
+func (c *Client) Follow(ctx context.Context, req *pb.WatchRequest, to Follower) (*pb.Job, error) {
+	f := &follow{client: c, id: req.Id, to: to, events: make(chan *pb.JobEvent), data: make(chan *pb.LogData)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(f.events)
-		return c.Watch(ctx, id, func(e *pb.JobEvent) error { return send(ctx, f.events, e) })
+		return c.Watch(ctx, req, func(e *pb.JobEvent) error { return send(ctx, f.events, e) })
 	})
 	group.Go(func() error { return f.run(ctx) })
 	if err := group.Wait(); err != nil {

@@ -11,12 +11,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
-
-	"github.com/weirbuild/weir/proto/capability"
-	"github.com/weirbuild/weir/proto/mtls"
-	"github.com/weirbuild/weir/proto/reason"
 )
 
 // dialPatience is how long one address may take before the next is tried.
@@ -41,17 +38,14 @@ type pool struct {
 	current int
 }
 
-func newPool(c capability.Capability, o Options) (*pool, error) {
-	p := &pool{header: metadata.Pairs(reason.MetaAuthorization, "Bearer "+c.Token().Reveal())}
-	if o.ClusterID != "" {
-		p.header.Set(reason.MetaClusterID, o.ClusterID)
-	}
-	for _, addr := range c.Addrs() {
+func newPool(addrs []string, creds credentials.TransportCredentials, header metadata.MD, agent string) (*pool, error) {
+	p := &pool{header: header}
+	for _, addr := range addrs {
 		n := &node{addr: addr, err: new(lastError)}
 		conn, err := grpc.NewClient("passthrough:///"+addr,
-			grpc.WithTransportCredentials(remember(mtls.DialingPinned(c.Pins()), n.err)),
+			grpc.WithTransportCredentials(remember(creds, n.err)),
 			grpc.WithContextDialer(n.err.dial),
-			grpc.WithUserAgent(o.Agent),
+			grpc.WithUserAgent(agent),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

@@ -11,11 +11,11 @@ import (
 
 // Watch calls each with the job as it is now and after every change, until it
 // has settled, over as many nodes and leader changes as that takes.
-func (c *Client) Watch(ctx context.Context, id uint64, each func(*pb.JobEvent) error) error {
+func (c *Client) Watch(ctx context.Context, req *pb.WatchRequest, each func(*pb.JobEvent) error) error {
 	settled := false
 	for !settled {
 		err := c.reopening(ctx, func(ctx context.Context, alive func()) error {
-			s, err := c.Jobs().Watch(ctx, &pb.WatchRequest{Id: id})
+			s, err := c.Jobs().Watch(ctx, req)
 			if err != nil {
 				return err
 			}
@@ -35,7 +35,7 @@ func (c *Client) Watch(ctx context.Context, id uint64, each func(*pb.JobEvent) e
 			}
 		}, pb.JobService_Watch_FullMethodName)
 		if err != nil {
-			return fmt.Errorf("watch job %d: %w", id, err)
+			return fmt.Errorf("watch job %d: %w", req.Id, err)
 		}
 	}
 	return nil

@@ -596,10 +596,13 @@ func (x *CancelRequest) GetReason() string {
 }
 
 type WatchRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Cancel the job when this stream ends by the client's side and none of the
+	// client's replaces it within ten seconds. A lost node or leader cancels nothing.
+	CancelOnDisconnect bool `protobuf:"varint,2,opt,name=cancel_on_disconnect,json=cancelOnDisconnect,proto3" json:"cancel_on_disconnect,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
@@ -637,6 +640,13 @@ func (x *WatchRequest) GetId() uint64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *WatchRequest) GetCancelOnDisconnect() bool {
+	if x != nil {
+		return x.CancelOnDisconnect
+	}
+	return false
 }
 
 type JobEvent struct {
@@ -1000,9 +1010,10 @@ const file_weir_v1_client_proto_rawDesc = "" +
 	"\adetails\x18\x04 \x03(\tR\adetails\"7\n" +
 	"\rCancelRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x1e\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"P\n" +
 	"\fWatchRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"R\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
+	"\x14cancel_on_disconnect\x18\x02 \x01(\bR\x12cancelOnDisconnect\"R\n" +
 	"\bJobEvent\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x14\n" +
 	"\x05ahead\x18\x02 \x01(\x04R\x05ahead\x12\x10\n" +

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/mtls"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// token is a secret that this command made, and all that the cluster gets of it.
+type token struct {
+	secret capability.Token
+	hash   []byte
+}
+
+func newToken() (token, error) {
+	t := capability.NewToken()
+	hash, err := hex.DecodeString(t.Hash())
+	if err != nil {
+		return token{}, fmt.Errorf("hash token: %w", err)
+	}
+	return token{secret: t, hash: hash}, nil
+}
+
+// assemble joins the secret with what the cluster said of the capability.
+func assemble(made *pb.NewCapability, t token) (capability.Capability, error) {
+	var pins []mtls.Pin
+	for _, text := range made.CaPins {
+		p, err := mtls.ParsePin(text)
+		if err != nil {
+			return capability.Capability{}, fmt.Errorf("CA pin from the cluster: %w", err)
+		}
+		pins = append(pins, p)
+	}
+	c, err := capability.New(t.secret, made.Addresses, pins)
+	if err != nil {
+		return c, err
+	}
+	kind := strings.ReplaceAll(ui.CapabilityKind(made.Capability.Kind), " ", "-")
+	if c, err = c.With(capability.ParamKind, kind); err != nil {
+		return c, err
+	}
+	if pools := made.Capability.Pools; len(pools) == 1 {
+		return c.With(capability.ParamPool, pools[0])
+	}
+	return c, nil
+}
+
+// deliver writes a new capability to a file, or prints it when there is none.
+func (e *env) deliver(made *pb.NewCapability, t token, file string) error {
+	c, err := assemble(made, t)
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		_, err := fmt.Fprintln(e.stdout, c.Reveal())
+		return err
+	}
+	if err := c.Save(file); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stderr, "wrote %s (capability %s, mode 0600)\n", file, made.Capability.Id)
+	return err
+}
+
+func newCap(e *env) *cobra.Command {
+	c := &cobra.Command{Use: "cap", Short: "Create, list and revoke capabilities", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	e.addClientFlags(c)
+	c.AddCommand(newCapCreate(e), newCapList(e), newCapRevoke(e))
+	return c
+}
+
+var capKinds = map[string]pb.CapabilityKind{
+	"admin":    pb.CapabilityKind_CAPABILITY_ADMIN,
+	"operator": pb.CapabilityKind_CAPABILITY_OPERATOR,
+	"worker":   pb.CapabilityKind_CAPABILITY_WORKER,
+	"submit":   pb.CapabilityKind_CAPABILITY_SUBMIT,
+	"read":     pb.CapabilityKind_CAPABILITY_READ,
+}
+
+func newCapCreate(e *env) *cobra.Command {
+	var req pb.CreateCapabilityRequest
+	var file string
+	c := &cobra.Command{
+		Use:   "create admin|operator|worker|submit|read",
+		Short: "Create a capability; its secret is printed once and never kept",
+		Example: "  weir cap create worker --pool linux --file linux-worker.cap\n" +
+			"  weir cap create submit --client alice --pool linux --pool arm",
+		Args: cobra.ExactArgs(1), ValidArgs: []string{"admin", "operator", "worker", "submit", "read"},
+		RunE: func(c *cobra.Command, args []string) error {
+			kind, ok := capKinds[args[0]]
+			if !ok {
+				return usageError("unknown kind %q: use admin, operator, worker, submit or read", args[0])
+			}
+			req.Kind = kind
+			return e.with(func(cl *client.Client) error {
+				t, err := newToken()
+				if err != nil {
+					return err
+				}
+				req.TokenSha256 = t.hash
+				made, err := cl.Admin().CreateCapability(c.Context(), &req)
+				if err != nil {
+					return err
+				}
+				return e.deliver(made, t, file)
+			})
+		},
+	}
+	c.Flags().StringVar(&req.Client, "client", "", "the client (submit)")
+	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "the pool (worker: exactly one; submit: any number, none means all)")
+	c.Flags().StringVar(&req.Note, "note", "", "what it is for")
+	c.Flags().StringVar(&file, "file", "", "write it to this new file, mode 0600, instead of printing it")
+	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
+	return c
+}
+
+func newCapList(e *env) *cobra.Command {
+	var req pb.ListCapabilitiesRequest
+	c := &cobra.Command{
+		Use: "list", Short: "List capabilities, never their secrets", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out, err := e.printer()
+			if err != nil {
+				return err
+			}
+			return e.with(func(cl *client.Client) error {
+				req.Stale = e.stale
+				list, err := cl.Admin().ListCapabilities(c.Context(), &req)
+				if err != nil {
+					return err
+				}
+				return out.Print(list, func(t *ui.Table) {
+					t.Row("ID", "KIND", "CLIENT", "POOLS", "AGE", "STATE", "NOTE")
+					for _, k := range list.Capabilities {
+						t.Row(k.Id, ui.CapabilityKind(k.Kind), dash(ui.Clip(k.Client, 14)), dash(ui.Clip(strings.Join(k.Pools, ","), 16)), t.Ago(k.CreatedMs), capState(k), ui.Clip(k.Note, 20))
+					}
+				})
+			})
+		},
+	}
+	c.Flags().BoolVar(&req.Revoked, "revoked", false, "also those that were revoked")
+	e.addOutputFlag(c)
+	e.addStaleFlag(c)
+	return c
+}
+
+func capState(k *pb.Capability) string {
+	if k.RevokedMs != 0 {
+		return "revoked"
+	}
+	return "valid"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func newCapRevoke(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke ID", Short: "Revoke a capability: its open streams end within a second",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(func(cl *client.Client) error {
+				_, err := cl.Admin().RevokeCapability(c.Context(), &pb.RevokeCapabilityRequest{Id: args[0]})
+				return err
+			})
+		},
+	}
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+func newClient(e *env) *cobra.Command {
+	c := &cobra.Command{Use: "client", Short: "Add, list and remove build clients", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	e.addClientFlags(c)
+	c.AddCommand(newClientAdd(e), newClientList(e), newClientRemove(e))
+	return c
+}
+
+func newClientAdd(e *env) *cobra.Command {
+	var req pb.AddClientRequest
+	var file string
+	c := &cobra.Command{
+		Use: "add NAME", Short: "Add a client; its submit capability is printed once",
+		Example: "  weir client add ci --rate 20 --pool linux --file ci.cap",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(func(cl *client.Client) error {
+				t, err := newToken()
+				if err != nil {
+					return err
+				}
+				req.Name, req.TokenSha256 = args[0], t.hash
+				made, err := cl.Admin().AddClient(c.Context(), &req)
+				if err != nil {
+					return err
+				}
+				return e.deliver(made, t, file)
+			})
+		},
+	}
+	c.Flags().Float64Var(&req.Rate, "rate", 1, "jobs it expects to run at once: its weight in fair sharing")
+	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "a pool it may use (all when not given)")
+	c.Flags().StringVar(&file, "file", "", "write the capability to this new file, mode 0600, instead of printing it")
+	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
+	return c
+}
+
+func newClientList(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "list", Short: "List clients", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out, err := e.printer()
+			if err != nil {
+				return err
+			}
+			return e.with(func(cl *client.Client) error {
+				list, err := cl.Admin().ListClients(c.Context(), &pb.ListClientsRequest{Stale: e.stale})
+				if err != nil {
+					return err
+				}
+				return out.Print(list, func(t *ui.Table) {
+					t.Row("CLIENT", "RATE", "AGE")
+					for _, k := range list.Clients {
+						t.Row(k.Name, k.Rate, t.Ago(k.CreatedMs))
+					}
+				})
+			})
+		},
+	}
+	e.addOutputFlag(c)
+	e.addStaleFlag(c)
+	return c
+}
+
+func newClientRemove(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NAME", Short: "Remove a client and revoke its capabilities",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(func(cl *client.Client) error {
+				r, err := cl.Admin().RemoveClient(c.Context(), &pb.RemoveClientRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				return ui.Text{W: e.stdout, Now: e.now()}.Print(r, func(t *ui.Table) {
+					t.Line("client %s removed; revoked: %s", args[0], dash(strings.Join(r.Revoked, ", ")))
+				})
+			})
+		},
+	}
+}

@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+func newPool(e *env) *cobra.Command {
+	c := &cobra.Command{Use: "pool", Short: "Create, list, show, change and delete pools", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	e.addClientFlags(c)
+	c.AddCommand(newPoolCreate(e), newPoolList(e), newPoolShow(e), newPoolSet(e), newPoolDelete(e))
+	return c
+}
+
+// poolFlags are an operator's choices; what is not given keeps its default.
+func poolFlags(fs *pflag.FlagSet, p *pb.PoolConfig) {
+	ms := func(to *int64, name, usage string) { fs.Var((*millis)(to), name, usage) }
+	ms(&p.LeaseTtlMs, "lease-ttl", "silence of a worker after which its jobs go elsewhere (profile: 4s, 15s or 30s)")
+	fs.Uint32Var(&p.Attempts, "attempts", 0, "attempts of a job whose workers are lost (default 3)")
+	ms(&p.BackoffMs, "backoff", "wait before the second attempt, doubled for each later one (default 1s)")
+	ms(&p.MaxBackoffMs, "max-backoff", "longest such wait (default 1m)")
+	fs.Int64Var(&p.MaxQueued, "max-queued", 0, "jobs that may wait (default 100000)")
+	fs.Int64Var(&p.MaxQueuedPerClient, "max-queued-per-client", 0, "jobs of one client that may wait (default a quarter of --max-queued)")
+	fs.Int64Var(&p.KeepJobs, "keep-jobs", 0, "finished jobs kept (default 10000)")
+	ms(&p.KeepForMs, "keep-for", "how long they are kept (default 720h)")
+	ms(&p.TimeLimitMs, "time-limit", "of a job that asks for none (default 1h)")
+	fs.Int64Var(&p.LogLimitBytes, "log-limit", 0, "bytes of one job's log (default 256 MiB)")
+	ms(&p.CachedCostMs, "cached-cost", "assumed cost of a job whose cache hint is known (default 10s)")
+	ms(&p.UncachedCostMs, "uncached-cost", "assumed cost of any other job (default 10m)")
+}
+
+// millis is a flag in Go's duration syntax, kept in milliseconds.
+type millis int64
+
+func (m *millis) String() string { return (time.Duration(*m) * time.Millisecond).String() }
+func (m *millis) Type() string   { return "duration" }
+func (m *millis) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	*m = millis(d.Milliseconds())
+	return err
+}
+
+func newPoolCreate(e *env) *cobra.Command {
+	var config pb.PoolConfig
+	var capFile string
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Create a pool and the capability of its workers",
+		Example: "  weir pool create linux --worker-cap linux-worker.cap",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(func(cl *client.Client) error {
+				made, err := newToken()
+				if err != nil {
+					return err
+				}
+				r, err := cl.Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: args[0], Config: &config, WorkerTokenSha256: made.hash})
+				if err != nil {
+					return err
+				}
+				return e.deliver(r.Worker, made, capFile)
+			})
+		},
+	}
+	poolFlags(c.Flags(), &config)
+	c.Flags().StringVar(&capFile, "worker-cap", "", "write the worker capability to this new file instead of printing it")
+	return c
+}
+
+func newPoolList(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "list", Short: "List pools", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out, err := e.printer()
+			if err != nil {
+				return err
+			}
+			return e.with(func(cl *client.Client) error {
+				list, err := cl.Admin().ListPools(c.Context(), &pb.ListPoolsRequest{Stale: e.stale})
+				if err != nil {
+					return err
+				}
+				return out.Print(list, func(t *ui.Table) {
+					t.Row("POOL", "QUEUED", "RUNNING", "FINISHED", "WORKERS", "FREE SLOTS")
+					for _, p := range list.Pools {
+						t.Row(p.Name, p.Queued, p.Running, p.Settled, workersOf(p), p.FreeSlots)
+					}
+				})
+			})
+		},
+	}
+	e.addOutputFlag(c)
+	e.addStaleFlag(c)
+	return c
+}
+
+func newPoolShow(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "show NAME", Short: "Show a pool, its choices and its workers",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: e.completePools,
+		RunE: func(c *cobra.Command, args []string) error {
+			out, err := e.printer()
+			if err != nil {
+				return err
+			}
+			return e.with(func(cl *client.Client) error {
+				p, err := cl.Admin().GetPool(c.Context(), &pb.GetPoolRequest{Name: args[0], Stale: e.stale})
+				if err != nil {
+					return err
+				}
+				workers, err := cl.Admin().ListWorkers(c.Context(), &pb.ListWorkersRequest{Pool: args[0], Stale: e.stale})
+				if err != nil {
+					return err
+				}
+				return out.Print(p, func(t *ui.Table) { showPool(t, p, workers.Workers) })
+			})
+		},
+	}
+	e.addOutputFlag(c)
+	e.addStaleFlag(c)
+	return c
+}
+
+func showPool(t *ui.Table, p *pb.Pool, workers []*pb.Worker) {
+	ms := func(n int64) string { return ui.Short(time.Duration(n) * time.Millisecond) }
+	t.Row("pool", p.Name)
+	t.Row("jobs", p.Queued, "queued", p.Running, "running", p.Settled, "finished")
+	t.Row("workers", workersOf(p))
+	f := p.Config
+	t.Row("lease TTL", ms(f.GetLeaseTtlMs()))
+	t.Row("attempts", f.GetAttempts(), "back-off", ms(f.GetBackoffMs()), "to", ms(f.GetMaxBackoffMs()))
+	t.Row("queue limit", f.GetMaxQueued(), "per client", f.GetMaxQueuedPerClient())
+	t.Row("kept", f.GetKeepJobs(), "for", ms(f.GetKeepForMs()))
+	t.Row("time limit", ms(f.GetTimeLimitMs()), "log limit", ui.Size(f.GetLogLimitBytes()))
+	t.Line("")
+	listWorkers(t, workers)
+}
+
+func newPoolSet(e *env) *cobra.Command {
+	var config pb.PoolConfig
+	c := &cobra.Command{
+		Use: "set NAME", Short: "Change a pool's choices; what is not given stays",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: e.completePools,
+		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().NFlag() == 0 {
+				return usageError("nothing to change; see `weir pool set --help`")
+			}
+			return e.with(func(cl *client.Client) error {
+				_, err := cl.Admin().UpdatePool(c.Context(), &pb.UpdatePoolRequest{Name: args[0], Config: &config})
+				return err
+			})
+		},
+	}
+	poolFlags(c.Flags(), &config)
+	return c
+}
+
+func newPoolDelete(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME", Short: "Delete a pool that has no waiting or running job",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: e.completePools,
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(func(cl *client.Client) error {
+				_, err := cl.Admin().DeletePool(c.Context(), &pb.DeletePoolRequest{Name: args[0]})
+				return err
+			})
+		},
+	}
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// defaultRetryFor rides out a cluster without a quorum.
+const defaultRetryFor = 5 * time.Minute
+
+type submitOptions struct {
+	pool       string
+	hint       string
+	urgent     bool
+	repo       string
+	commits    []string
+	env        []string
+	dir        string
+	slots      uint32
+	labels     []string
+	timeout    time.Duration
+	logLimit   int64
+	detach     bool
+	disconnect bool
+	retryFor   time.Duration
+	requestKey string
+	onBehalf   string
+}
+
+func newSubmit(e *env) *cobra.Command {
+	var o submitOptions
+	c := &cobra.Command{
+		Use:   "submit --pool POOL [flags] -- COMMAND [ARG...]",
+		Short: "Submit a build and follow it to its end",
+		Long: "Submit a build and follow it to its end: what weir has to say goes to standard error, the build's own\n" +
+			"log to standard output. Ctrl-C and SIGTERM ask the cluster to cancel the build; a lost connection does not.\n" +
+			"The command runs with a minimal environment (see the README), in the checkout of --repo if one is given.\n\n" + exitHelp,
+		Example: "  weir submit --pool linux -- make test\n" +
+			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app -- go test ./...",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runSubmit(c, e, o, args) },
+	}
+	e.addClientFlags(c)
+	e.addOutputFlag(c)
+	o.addFlags(c)
+	_ = c.MarkFlagRequired("pool")
+	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
+	c.Flags().SetInterspersed(false)
+	return c
+}
+
+func (o *submitOptions) addFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.pool, "pool", "", "pool of workers that build it")
+	f.StringVar(&o.hint, "cache-hint", "", "builds with the same hint like the same worker")
+	f.BoolVar(&o.urgent, "urgent", false, "before every build that is not urgent")
+	f.StringVar(&o.repo, "repo", "", "git repository to check out (http, https, git or ssh)")
+	f.StringArrayVar(&o.commits, "commit", nil, "commit to check out; more are merged onto the first")
+	f.StringArrayVar(&o.env, "env", nil, "NAME=VALUE for the command; not for secrets")
+	f.StringVar(&o.dir, "dir", "", "directory of the checkout to run in")
+	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
+	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
+	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
+	f.Int64Var(&o.logLimit, "log-limit", 0, "bytes of log that are kept (the pool's limit when not given)")
+	f.BoolVar(&o.detach, "detach", false, "print the job id and return at once")
+	f.BoolVar(&o.disconnect, "cancel-on-disconnect", false, "cancel the build when this command dies")
+	f.DurationVar(&o.retryFor, "retry-for", defaultRetryFor, "how long to ride out a cluster that does not answer")
+	f.StringVar(&o.requestKey, "request-key", "", "key under which a repeated submit finds the same job, for an hour")
+	f.StringVar(&o.onBehalf, "client", "", "submit as this client (admin and operator capabilities)")
+}
+
+func (o *submitOptions) request(argv []string, now time.Time) (*pb.SubmitRequest, error) {
+	cmd := &pb.CommandJob{Argv: argv, Dir: o.dir}
+	for _, text := range o.env {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, usageError("--env %q: want NAME=VALUE", name)
+		}
+		cmd.Env = append(cmd.Env, &pb.EnvVar{Name: name, Value: value})
+	}
+	spec := &pb.JobSpec{
+		Kind: &pb.JobSpec_Command{Command: cmd}, CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots,
+		TimeLimitMs: o.timeout.Milliseconds(), LogLimitBytes: o.logLimit,
+	}
+	for _, text := range o.labels {
+		name, value, _ := strings.Cut(text, "=")
+		spec.Labels = append(spec.Labels, &pb.Label{Name: name, Value: value})
+	}
+	switch {
+	case o.repo != "" && len(o.commits) == 0:
+		return nil, usageError("--repo needs --commit: a build must say exactly what it builds")
+	case o.repo == "" && len(o.commits) > 0:
+		return nil, usageError("--commit needs --repo")
+	case o.repo != "":
+		spec.Git = &pb.GitContext{Url: o.repo, Commits: o.commits}
+	}
+	key := client.NewRequestKey(now)
+	if o.requestKey != "" {
+		key.Id = o.requestKey
+	}
+	return &pb.SubmitRequest{Pool: o.pool, Spec: spec, Key: key, Client: o.onBehalf}, nil
+}
+
+func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
+	req, err := o.request(argv, e.now())
+	if err != nil {
+		return err
+	}
+	cl, err := e.client(client.Options{Patience: o.retryFor, Notice: func(line string) { e.say("%s", line) }})
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	interrupts := make(chan os.Signal, 2)
+	signal.Notify(interrupts, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(interrupts)
+
+	ctx, giveUp := context.WithCancelCause(c.Context())
+	defer giveUp(nil)
+	reply, err := submitOrInterrupt(ctx, cl, req, interrupts, giveUp)
+	if err != nil {
+		return err
+	}
+	if o.detach {
+		return e.printSubmitted(reply)
+	}
+	e.sayJob(reply)
+	return e.follow(ctx, cl, reply.Job, o.disconnect, interrupts)
+}
+
+// submitOrInterrupt submits; a signal meanwhile gives up.
+func submitOrInterrupt(ctx context.Context, cl *client.Client, req *pb.SubmitRequest, interrupts <-chan os.Signal, giveUp context.CancelCauseFunc) (*pb.SubmitReply, error) {
+	type answer struct {
+		reply *pb.SubmitReply
+		err   error
+	}
+	done := make(chan answer, 1)
+	go func() { // ends with the call, which giveUp ends
+		reply, err := cl.Submit(ctx, req)
+		done <- answer{reply, err}
+	}()
+	select {
+	case a := <-done:
+		return a.reply, a.err
+	case <-interrupts:
+		giveUp(errInterrupted)
+		a := <-done
+		if a.err == nil {
+			return cancelSubmitted(cl, a.reply)
+		}
+		return nil, &codedError{exitCancelled, fmt.Errorf("interrupted before the cluster acknowledged the job; " +
+			"if it got it, `weir jobs` lists it")}
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+func cancelSubmitted(cl *client.Client, r *pb.SubmitReply) (*pb.SubmitReply, error) {
+	_, err := cl.RetryFor(client.DefaultPatience).Jobs().Cancel(context.Background(), &pb.CancelRequest{Id: r.Job, Reason: "interrupted"})
+	return nil, &codedError{exitCancelled, errors.Join(fmt.Errorf("job %d was submitted and then cancelled", r.Job), err)}
+}
+
+func (e *env) printSubmitted(r *pb.SubmitReply) error {
+	out, err := e.printer()
+	if err != nil {
+		return err
+	}
+	return out.Print(r, func(t *ui.Table) { t.Line("%d", r.Job) })
+}
+
+// say tells the user something on standard error.
+func (e *env) say(format string, args ...any) {
+	fmt.Fprintf(e.stderr, "weir: "+format+"\n", args...)
+}
+
+func (e *env) sayJob(r *pb.SubmitReply) {
+	switch {
+	case r.Repeat:
+		e.say("job %d (found again by its request key)", r.Job)
+	case r.Worker != "":
+		e.say("job %d starts on %s", r.Job, r.Worker)
+	default:
+		e.say("job %d", r.Job)
+	}
+}

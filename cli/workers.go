@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+func newWorkerList(e *env) *cobra.Command {
+	var pool string
+	c := &cobra.Command{
+		Use: "list", Short: "List the known workers", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out, err := e.printer()
+			if err != nil {
+				return err
+			}
+			return e.with(func(cl *client.Client) error {
+				list, err := cl.Admin().ListWorkers(c.Context(), &pb.ListWorkersRequest{Pool: pool, Stale: e.stale})
+				if err != nil {
+					return err
+				}
+				return out.Print(list, func(t *ui.Table) { listWorkers(t, list.Workers) })
+			})
+		},
+	}
+	c.Flags().StringVar(&pool, "pool", "", "only of this pool")
+	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
+	e.addClientFlags(c)
+	e.addOutputFlag(c)
+	e.addStaleFlag(c)
+	return c
+}
+
+func listWorkers(t *ui.Table, workers []*pb.Worker) {
+	t.Row("POOL", "WORKER", "STATE", "RUNNING", "HEARD", "VERSION")
+	for _, w := range workers {
+		heard := "-"
+		if w.Connected {
+			heard = ui.Short(time.Duration(w.LastHeardMsAgo)*time.Millisecond) + " ago"
+		}
+		state := w.State
+		if w.RelayedBy != "" {
+			state += " via " + w.RelayedBy
+		}
+		t.Row(ui.Clip(w.Pool, 14), ui.Clip(w.Name, 20), state, fmt.Sprintf("%d/%d", w.Running, w.Slots), heard, ui.Clip(w.Version, 12))
+	}
+}
+
+func workersOf(p *pb.Pool) string {
+	return fmt.Sprintf("%d of %d", p.WorkersConnected, p.WorkersKnown)
+}
+
+func newWorkerForget(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "forget POOL NAME", Short: "Forget a worker: its name is free, its cache hints are gone",
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(func(cl *client.Client) error {
+				_, err := cl.Admin().ForgetWorker(c.Context(), &pb.ForgetWorkerRequest{Pool: args[0], Name: args[1]})
+				return err
+			})
+		},
+	}
+	e.addClientFlags(c)
+	return c
+}
