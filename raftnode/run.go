@@ -1,0 +1,137 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Run makes or joins the cluster and then takes part in it until ctx ends. It
+// calls lead for each term of office that this node wins, after everything that
+// earlier leaders committed has been applied here. The term's context ends the
+// moment office is lost; the next term begins only when lead has returned. A
+// lead that returns earlier hands the office to another node.
+//
+// The Membership service must be served while Run runs: other nodes ask it.
+//
+// When ctx ends, a leader transfers its office first; then Raft stops and the
+// stores are closed. A node runs once.
+func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (err error) {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() { err = errors.Join(err, n.closeStores()) }()
+	var parts sync.WaitGroup
+	defer func() { parts.Wait(); n.prober.rounds.Wait() }()
+	defer n.beginStop()
+	defer stop()
+	parts.Go(func() { n.stream.run(work) })
+	if n.config.GossipKeyFile != "" {
+		g, err := n.startGossip()
+		if err != nil {
+			return err
+		}
+		defer g.stop()
+	}
+
+	if err := n.bootstrapOrJoin(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("start node %s: %w", n.self, err)
+	}
+	terms := newTerms(n, lead)
+	notify := make(chan bool, 16)
+	r, err := n.startRaft(notify)
+	if err != nil {
+		return fmt.Errorf("start node %s: %w", n.self, err)
+	}
+	n.log.Info("node runs", "node", n.self, "id", n.self.ID, "cluster", n.cluster(), "store", n.config.LogStore)
+
+	parts.Go(func() { terms.watch(work, notify) })
+	parts.Go(func() { terms.serve(work) })
+	parts.Go(func() { n.proposer.run(work, r) })
+	parts.Go(func() { n.verifier.run(work, r) })
+	parts.Go(func() { n.announce(work) })
+	parts.Go(func() { n.snapshotWhenDue(work, r) })
+	<-ctx.Done()
+	n.leaveOffice(r)
+	return n.stopRaft(r)
+}
+
+func (n *Node) startRaft(notify chan<- bool) (r *raft.Raft, err error) {
+	defer recoverCorruption(n.config.logPath(), &err)
+	cache, err := raft.NewLogCache(logCache, n.logs)
+	if err != nil {
+		return nil, err
+	}
+	r, err = raft.NewRaft(n.raftConfig(notify), n.replica, cache, n.stable, n.snapshots, &transport{n.newTransport(), n.contacts})
+	if err != nil {
+		return nil, err
+	}
+	n.raft.Store(r)
+	n.setBoot("")
+	return r, nil
+}
+
+func (n *Node) newTransport() *raft.NetworkTransport {
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: n.stream, Logger: n.log.Named("transport"), MaxPool: 4, Timeout: n.config.Profile.RPC,
+		// Pipelining stops replication for good after an error of a follower's
+		// store, while its heartbeats look healthy.
+		MaxRPCsInFlight:         1,
+		MsgpackUseNewTimeFormat: true,
+	})
+}
+
+func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
+	c := raft.DefaultConfig()
+	p := n.config.Profile
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = p.Heartbeat, p.Election, p.Lease
+	c.CommitTimeout = min(50*time.Millisecond, p.Heartbeat/4)
+	c.LocalID = raft.ServerID(n.self.ID)
+	c.NotifyCh = notify
+	c.Logger = n.log.Named("raft")
+	c.ShutdownOnRemove = false
+	c.NoLegacyTelemetry = true
+	// Snapshots are taken by snapshotWhenDue.
+	c.SnapshotThreshold, c.SnapshotInterval = math.MaxUint64, time.Hour
+	c.TrailingLogs = n.config.TrailingLogs
+	return c
+}
+
+// leaveOffice hands a leader's office to another voter, if there is one.
+func (n *Node) leaveOffice(r *raft.Raft) {
+	if r.State() != raft.Leader || len(n.otherVoters()) == 0 {
+		return
+	}
+	if err := n.await(context.Background(), stopPatience, r.LeadershipTransfer()); err != nil {
+		n.log.Warn("office not transferred before the stop", "error", err)
+	}
+}
+
+// await waits for a future, which by itself knows no deadline.
+func (n *Node) await(ctx context.Context, patience time.Duration, f raft.Future) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer from Raft within %v", patience))
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- f.Error() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (n *Node) stopRaft(r *raft.Raft) error {
+	n.beginStop()
+	err := n.await(context.Background(), stopPatience, r.Shutdown())
+	if err != nil {
+		err = fmt.Errorf("stop raft: %w", err)
+	}
+	return err
+}

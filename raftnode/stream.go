@@ -1,0 +1,218 @@
+package raftnode
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/weirbuild/weir/proto/mtls"
+)
+
+// stream opens and accepts raft/1 connections, and lets none through that is
+// not of this cluster, or means another node.
+type stream struct {
+	self     Peer
+	listener net.Listener
+	dialTLS  func(protocol string) *tls.Config
+	dial     DialFunc
+	patience time.Duration
+	log      hclog.Logger
+	audit    func(remote, what string)
+	metrics  *metrics
+	node     host
+
+	conns chan *trackedConn // for Raft
+	done  chan struct{}
+	stop  sync.Once
+}
+
+// host answers connections for what the stream itself does not know.
+type host interface {
+	cluster() ClusterID
+	raftRuns() bool
+	claim(ClusterID) error
+	probe(context.Context) error
+}
+
+// preambleTime is how long either side of a new connection may take to say who
+// it is.
+const preambleTime = 5 * time.Second
+
+// run accepts connections until the listener is closed or ctx ends.
+func (s *stream) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() { s.listener.Close() })()
+	var greetings sync.WaitGroup
+	defer greetings.Wait()
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		greetings.Go(func() {
+			tracked := &trackedConn{Conn: conn, untrack: context.AfterFunc(ctx, func() { conn.Close() })}
+			if !s.receive(ctx, tracked) {
+				tracked.Close()
+			}
+		})
+	}
+}
+
+// receive answers one connection; true: Raft has it now.
+func (s *stream) receive(ctx context.Context, conn *trackedConn) bool {
+	conn.SetDeadline(time.Now().Add(preambleTime))
+	var p preamble
+	if err := readFrame(conn, &p); err != nil {
+		s.log.Debug("raft connection without a preamble", "remote", conn.RemoteAddr(), "error", err)
+		return false
+	}
+	err := s.admit(ctx, p, conn)
+	reply := preambleReply{Cluster: s.node.cluster(), ID: s.self.ID}
+	if err != nil {
+		reply.Refused = err.Error()
+		s.log.Warn("raft connection refused", "remote", conn.RemoteAddr(), "node", p.Name, "node_id", p.ID, "error", err)
+	}
+	if writeFrame(conn, reply) != nil || err != nil || p.For != forRaft {
+		return false
+	}
+	conn.SetDeadline(time.Time{})
+	select {
+	case s.conns <- conn:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+func (s *stream) admit(ctx context.Context, p preamble, conn *trackedConn) error {
+	if err := s.checkName(p, conn); err != nil {
+		s.refused("name", conn, err)
+		return err
+	}
+	own := s.node.cluster()
+	switch {
+	case p.To != s.self.ID:
+		s.metrics.refused.WithLabelValues("identity").Inc()
+		return fmt.Errorf("this is node %s, not %s", s.self.ID, p.To)
+	case p.For == forClaim:
+		return s.node.claim(p.Cluster)
+	case own == "":
+		return errors.New("this node belongs to no cluster yet")
+	case p.Cluster != own:
+		err := fmt.Errorf("%w: this node belongs to cluster %s, the caller to %s", ErrWrongCluster, own, p.Cluster)
+		s.refused("cluster", conn, err)
+		return err
+	case p.For == forProbe:
+		return s.node.probe(ctx)
+	case p.For != forRaft:
+		return fmt.Errorf("unknown purpose %q: upgrade this node", p.For)
+	case !s.node.raftRuns():
+		return errors.New("this node is still starting")
+	}
+	return nil
+}
+
+func (s *stream) refused(why string, conn net.Conn, err error) {
+	s.metrics.refused.WithLabelValues(why).Inc()
+	s.audit(conn.RemoteAddr().String(), "raft connection refused: "+err.Error())
+}
+
+// trackedConn is closed when the node stops: Raft itself leaves those that
+// others opened to them.
+type trackedConn struct {
+	net.Conn
+	untrack func() bool
+}
+
+func (c *trackedConn) Close() error {
+	c.untrack()
+	return c.Conn.Close()
+}
+
+// checkName compares the name with the certificate's.
+func (s *stream) checkName(p preamble, conn *trackedConn) error {
+	c, ok := conn.Conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok || len(c.ConnectionState().PeerCertificates) == 0 {
+		return errNotANode
+	}
+	if name := mtls.NodeName(c.ConnectionState().PeerCertificates[0]); name != p.Name {
+		return fmt.Errorf("the certificate is for node %q, the caller says that it is %q", name, p.Name)
+	}
+	return nil
+}
+
+// open dials a peer and returns when it has agreed to what is wanted of it.
+func (s *stream) open(ctx context.Context, to Peer, want purpose, cluster ClusterID) (net.Conn, error) {
+	raw, err := s.dial(ctx, "tcp", to.Address)
+	if err != nil {
+		return nil, err
+	}
+	config := s.dialTLS(mtls.ProtoRaft)
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(to.Address)
+	}
+	conn := tls.Client(raw, config)
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	err = conn.HandshakeContext(ctx)
+	if err == nil {
+		err = greet(conn, preamble{For: want, Cluster: cluster, ID: s.self.ID, Name: s.self.Name, To: to.ID}, to)
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// ask has a peer do something for which the answer is enough.
+func (s *stream) ask(ctx context.Context, to Peer, want purpose, cluster ClusterID) error {
+	conn, err := s.open(ctx, to, want, cluster)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+var _ raft.StreamLayer = (*stream)(nil)
+
+// Dial opens a connection for Raft's messages.
+func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	to, err := parsePeer(address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, s.patience))
+	defer cancel()
+	return s.open(ctx, to, forRaft, s.node.cluster())
+}
+
+func (s *stream) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conns:
+		return c, nil
+	case <-s.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (s *stream) Close() error {
+	s.stop.Do(func() { close(s.done) })
+	return nil
+}
+
+// Addr is this node as the Raft configuration writes it.
+func (s *stream) Addr() net.Addr { return peerAddr(s.self.raftAddress()) }
+
+type peerAddr string
+
+func (peerAddr) Network() string  { return "weir" }
+func (a peerAddr) String() string { return string(a) }
