@@ -46,6 +46,7 @@ type Spool struct {
 	used    int64
 	logs    map[uint64]*Log
 	changed []*Log
+	emptied chan struct{} // closed when the last log goes; nil while nobody waits
 }
 
 // medium is where logs live: a directory, or memory.
@@ -113,6 +114,32 @@ func (s *Spool) leave(l *Log, bytes int64) {
 		delete(s.logs, l.id.Lease)
 	}
 	s.used -= bytes
+	if len(s.logs) == 0 && s.emptied != nil {
+		close(s.emptied)
+		s.emptied = nil
+	}
+}
+
+// WaitEmpty returns nil once the spool holds no log, which is when the cluster
+// has taken them all.
+func (s *Spool) WaitEmpty(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		if len(s.logs) == 0 {
+			s.mu.Unlock()
+			return nil
+		}
+		if s.emptied == nil {
+			s.emptied = make(chan struct{})
+		}
+		emptied, left := s.emptied, len(s.logs)
+		s.mu.Unlock()
+		select {
+		case <-emptied:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d logs to be sealed: %w", left, context.Cause(ctx))
+		}
+	}
 }
 
 // full is called with mu held.

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -128,6 +129,27 @@ func TestBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 		create(t, s, 3)
+	})
+}
+
+func TestWaitEmpty(t *testing.T) {
+	both(t, func(t *testing.T, s *Spool) {
+		create(t, s, 1)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.WaitEmpty(over); !errors.Is(err, context.Canceled) {
+			t.Fatalf("wait with a log left: %v", err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := s.WaitEmpty(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := s.Drop(1); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
 	})
 }
 
