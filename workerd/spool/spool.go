@@ -197,7 +197,6 @@ func (s *Spool) Drop(lease uint64) error {
 	}
 	size, err := l.drop()
 	s.leave(l, size)
-	s.poke()
 	if err != nil {
 		return fmt.Errorf("drop log of lease %d: %w", lease, err)
 	}
@@ -211,8 +210,7 @@ func (s *Spool) Usage() (logs int, bytes, budget int64) {
 	return len(s.logs), s.used, s.budget
 }
 
-// Changed wakes its one reader when TakeChanged has something to give, and
-// after each Drop.
+// Changed wakes its one reader when TakeChanged has something to give.
 func (s *Spool) Changed() <-chan struct{} { return s.wake }
 
 // TakeChanged returns the logs that were made, grew or finished since the last
