@@ -1,0 +1,79 @@
+package dev
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/mtls"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// createPool makes the pool and writes its worker capability.
+func createPool(ctx context.Context, cl *client.Client, dir string) (string, error) {
+	token, hash, err := newToken()
+	if err != nil {
+		return "", err
+	}
+	r, err := cl.Admin().CreatePool(ctx, &pb.CreatePoolRequest{Name: poolName, WorkerTokenSha256: hash})
+	if err != nil {
+		return "", fmt.Errorf("create pool: %w", err)
+	}
+	c, err := assemble(r.Worker, token)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "worker.cap")
+	return file, c.Save(file)
+}
+
+func addClient(ctx context.Context, cl *client.Client) (capability.Capability, error) {
+	token, hash, err := newToken()
+	if err != nil {
+		return capability.Capability{}, err
+	}
+	made, err := cl.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "demo", Rate: 1, TokenSha256: hash})
+	if err != nil {
+		return capability.Capability{}, fmt.Errorf("add client: %w", err)
+	}
+	return assemble(made, token)
+}
+
+func newToken() (capability.Token, []byte, error) {
+	t := capability.NewToken()
+	hash, err := hex.DecodeString(t.Hash())
+	return t, hash, err
+}
+
+func assemble(made *pb.NewCapability, t capability.Token) (capability.Capability, error) {
+	pins := make([]mtls.Pin, 0, len(made.CaPins))
+	for _, text := range made.CaPins {
+		p, err := mtls.ParsePin(text)
+		if err != nil {
+			return capability.Capability{}, err
+		}
+		pins = append(pins, p)
+	}
+	return capability.New(t, made.Addresses, pins)
+}
+
+// waitWorkers returns once n workers of the pool are connected.
+func waitWorkers(ctx context.Context, cl *client.Client, n int32) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		p, err := cl.Admin().GetPool(ctx, &pb.GetPoolRequest{Name: poolName})
+		if err == nil && p.WorkersConnected >= n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d workers, have %d (their logs are in their directories): %w", n, p.GetWorkersConnected(), ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
