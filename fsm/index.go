@@ -1,0 +1,113 @@
+package fsm
+
+import (
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// store puts a job's new record in place of the old one (nil: the job is new),
+// and keeps every index and count in step with it.
+func (s *State) store(old, j *Job) {
+	s.jobs.set(j.ID, j)
+	if old == nil {
+		s.byClient.set(clientJob{j.Client, j.ID})
+		s.link(j)
+		s.tally(j, none, j.State)
+		return
+	}
+	if old.State != j.State {
+		s.unlink(old)
+		s.link(j)
+		s.tally(j, old.State, j.State)
+	} else if j.Running() {
+		s.running.set(j) // the same place, the new record
+	}
+}
+
+// remove forgets a job.
+func (s *State) remove(j *Job) {
+	s.unlink(j)
+	s.tally(j, j.State, none)
+	for i := range j.Attempts {
+		s.leases.del(j.Attempts[i].Lease)
+	}
+	s.byClient.del(clientJob{j.Client, j.ID})
+	s.jobs.del(j.ID)
+}
+
+// link enters a job where jobs of its state are found.
+func (s *State) link(j *Job) {
+	switch j.State {
+	case pb.JobState_JOB_STATE_QUEUED:
+		s.backlog.set(j)
+	case pb.JobState_JOB_STATE_BACKOFF:
+		s.backoff.set(j)
+	case pb.JobState_JOB_STATE_RUNNING:
+		s.running.set(j)
+	case pb.JobState_JOB_STATE_SETTLED:
+		s.settled.set(settledJob{j.Pool, j.Settled, j.ID})
+	}
+}
+
+func (s *State) unlink(j *Job) {
+	switch j.State {
+	case pb.JobState_JOB_STATE_QUEUED:
+		s.backlog.del(j)
+	case pb.JobState_JOB_STATE_BACKOFF:
+		s.backoff.del(j)
+	case pb.JobState_JOB_STATE_RUNNING:
+		s.running.del(j)
+	case pb.JobState_JOB_STATE_SETTLED:
+		s.settled.del(settledJob{j.Pool, j.Settled, j.ID})
+	}
+}
+
+// none is the state of a job that is not there.
+const none = pb.JobState_JOB_STATE_UNSPECIFIED
+
+// tally counts a job's change of state in its pool, its client's share and the
+// pending hints.
+func (s *State) tally(j *Job, from, to pb.JobState) {
+	old, _ := s.pools.get(j.Pool)
+	p := *old
+	p.count(from, -1)
+	p.count(to, +1)
+	s.pools.set(p.Name, &p)
+	if from == pb.JobState_JOB_STATE_SETTLED {
+		return
+	}
+	share, _ := s.Share(j.Pool, j.Client)
+	h := *share
+	h.count(from, -1)
+	h.count(to, +1)
+	s.setShare(&h)
+	if delta := waits(to) - waits(from); delta != 0 {
+		s.countPending(j.Pool, j.Hint, delta)
+	}
+}
+
+func (p *Pool) count(state pb.JobState, delta int) {
+	switch state {
+	case pb.JobState_JOB_STATE_QUEUED:
+		p.Queued += delta
+	case pb.JobState_JOB_STATE_BACKOFF:
+		p.Backoff += delta
+	case pb.JobState_JOB_STATE_RUNNING:
+		p.Running += delta
+	case pb.JobState_JOB_STATE_SETTLED:
+		p.Settled += delta
+	}
+}
+
+func (h *Share) count(state pb.JobState, delta int) {
+	h.Waiting += delta * waits(state)
+	if state == pb.JobState_JOB_STATE_RUNNING {
+		h.Running += delta
+	}
+}
+
+func waits(state pb.JobState) int {
+	if state == pb.JobState_JOB_STATE_QUEUED || state == pb.JobState_JOB_STATE_BACKOFF {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,128 @@
+package fsm
+
+import (
+	"slices"
+
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// registerWorker binds a name of a pool to an instance key, or updates what the
+// worker of that key offers. Another key takes the name only with replace, and
+// only while the old holder has no leases.
+func (s *State) registerWorker(c *pb.RegisterWorker) Result {
+	w, err := newWorker(c)
+	if err != nil {
+		return refuse(Invalid, "register worker: %v", err)
+	}
+	p, ok := s.Pool(w.Pool)
+	if !ok {
+		return Result{Refusal: noPool(w.Pool)}
+	}
+	old, known := s.Worker(w.Pool, w.Name)
+	switch {
+	case !known && p.Workers >= MaxWorkers:
+		return refuse(Full, "pool %s has %d workers, the limit; forget those that are gone (weir worker forget)", p.Name, p.Workers)
+	case !known:
+		s.addWorker(p, w)
+	case old.Key == w.Key:
+		return s.updateWorker(old, w)
+	case !c.GetReplace():
+		return refuse(Conflict, "worker %s of pool %s is bound to another instance key; give this worker another name, or free the name (weir worker forget)", w.Name, w.Pool)
+	case old.Leases > 0:
+		return refuse(Conflict, "worker %s of pool %s is bound to another instance key and holds %d leases; wait until they are over", w.Name, w.Pool, old.Leases)
+	default: // another machine, or a lost state directory: its caches are not there
+		s.dropHints(w.Pool, w.Name)
+		s.setWorker(w)
+	}
+	return Result{Worker: w.Name}
+}
+
+func newWorker(c *pb.RegisterWorker) (*Worker, error) {
+	if err := ValidateName("pool", c.GetPool()); err != nil {
+		return nil, err
+	}
+	if err := ValidateName("worker", c.GetName()); err != nil {
+		return nil, err
+	}
+	if err := validateSize("slots", int(c.GetSlots()), MaxSlots); err != nil {
+		return nil, err
+	}
+	if err := ValidateLabels(c.GetLabels()); err != nil {
+		return nil, err
+	}
+	if err := validateValue("version", c.GetVersion()); err != nil {
+		return nil, err
+	}
+	key, err := digestOf("instance key digest", c.GetKeySha256())
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{
+		Pool: c.GetPool(), Name: c.GetName(), Key: key, Slots: max(c.GetSlots(), 1),
+		Labels: labelsOf(c.GetLabels()), Version: c.GetVersion(),
+	}, nil
+}
+
+func (s *State) addWorker(p *Pool, w *Worker) {
+	next := *p
+	next.Workers++
+	s.pools.set(p.Name, &next)
+	w.Pool = p.Name
+	s.setWorker(w)
+}
+
+// setWorker stores a worker that is new under its name.
+func (s *State) setWorker(w *Worker) {
+	w.FirstSeen = s.now
+	s.workers.set(w)
+	s.emit(Event{Kind: WorkerRegistered, Pool: w.Pool, Worker: w.Name})
+}
+
+func (s *State) updateWorker(old, w *Worker) Result {
+	r := Result{Worker: w.Name}
+	if old.Slots == w.Slots && old.Version == w.Version && slices.Equal(old.Labels, w.Labels) {
+		r.Repeat = true
+		return r
+	}
+	next := *old
+	next.Slots, next.Labels, next.Version = w.Slots, w.Labels, w.Version
+	s.workers.set(&next)
+	s.emit(Event{Kind: WorkerRegistered, Pool: w.Pool, Worker: w.Name})
+	return r
+}
+
+// forgetWorker frees a name, and forgets what the worker had cached.
+func (s *State) forgetWorker(c *pb.ForgetWorker) Result {
+	w, ok := s.Worker(c.GetPool(), c.GetName())
+	if !ok {
+		return refuse(NotFound, "there is no worker %s in pool %s", quote(c.GetName()), quote(c.GetPool()))
+	}
+	if w.Leases > 0 {
+		return refuse(Refused, "worker %s of pool %s holds %d leases; stop it, or cancel them, and try again when they are over", w.Name, w.Pool, w.Leases)
+	}
+	s.dropWorker(w)
+	return Result{Worker: w.Name}
+}
+
+func (s *State) dropWorker(w *Worker) {
+	s.dropHints(w.Pool, w.Name)
+	s.workers.del(w)
+	p, _ := s.pools.get(w.Pool)
+	next := *p
+	next.Workers--
+	s.pools.set(next.Name, &next)
+	s.emit(Event{Kind: WorkerForgotten, Pool: w.Pool, Worker: w.Name})
+}
+
+// occupy counts one lease more (+1) or less (-1), and its slots, at a worker.
+func (s *State) occupy(pool, name string, slots uint32, delta int) {
+	w, _ := s.Worker(pool, name)
+	next := *w
+	next.Leases += delta
+	if delta > 0 {
+		next.Used += slots
+	} else {
+		next.Used -= slots
+	}
+	s.workers.set(&next)
+}
