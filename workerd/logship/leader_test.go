@@ -107,8 +107,8 @@ func (l *leader) take(up *pb.LogUp, first bool) (*pb.LogDown, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.changed.Broadcast()
-	if first != (up.Hello != nil) {
-		return nil, fmt.Errorf("hello in message: %v, first: %v", up.Hello, first)
+	if first != (up.Hello != nil) || first && len(up.Offers)+len(up.Chunks) > 0 {
+		return nil, fmt.Errorf("a stream begins with hello alone (first: %v): %v", first, up)
 	}
 	if first {
 		l.streams++

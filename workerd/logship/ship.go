@@ -106,9 +106,12 @@ func once(ctx context.Context, cfg Config, m *metrics) (answered bool, err error
 
 // send is the one writer of the stream.
 func (s *shipment) send(ctx context.Context, stream Stream, hello *pb.LogHello) error {
-	up, full := s.begin(), false
-	up.Hello = hello
+	if err := stream.Send(&pb.LogUp{Hello: hello}); err != nil { // alone: it decides who reads the rest
+		return s.why(ctx, fmt.Errorf("send log hello: %w", err))
+	}
+	s.begin()
 	for {
+		up, full := s.fill()
 		if up != nil {
 			if err := stream.Send(up); err != nil {
 				return s.why(ctx, fmt.Errorf("send logs: %w", err))
@@ -119,7 +122,6 @@ func (s *shipment) send(ctx context.Context, stream Stream, hello *pb.LogHello) 
 		} else if err := s.idle(ctx); err != nil {
 			return errors.Join(err, stream.CloseSend())
 		}
-		up, full = s.fill()
 	}
 }
 

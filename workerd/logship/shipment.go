@@ -46,18 +46,15 @@ func newShipment(cfg Config, m *metrics) *shipment {
 	}
 }
 
-// begin makes the first message: every log is offered, and sent once the leader
-// has said what it has of it.
-func (s *shipment) begin() *pb.LogUp {
+// begin takes in what the spool holds: every log is offered, and sent once the
+// leader has said what it has of it.
+func (s *shipment) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spool.TakeChanged() // they are all pending
 	for _, l := range s.spool.Pending() {
 		s.add(l, false)
 	}
-	up := new(pb.LogUp)
-	s.offer(up)
-	return up
 }
 
 func (s *shipment) add(l *spool.Log, placed bool) *parcel {
