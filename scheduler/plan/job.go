@@ -1,0 +1,75 @@
+package plan
+
+import (
+	"strconv"
+
+	"github.com/weirbuild/weir/fsm"
+)
+
+// Need is what a job asks of the worker that runs it.
+type Need struct {
+	Slots  uint32      // at least 1
+	Labels []fsm.Label // all of them; sorted by name
+}
+
+// Job is what a decision must know of a queued job.
+type Job struct {
+	ID        fsm.JobID
+	Urgent    bool
+	FairStart int64  // ms
+	Hint      string // cache hint; empty: none
+	Need      Need
+}
+
+// place says where a job lies.
+type place uint8
+
+const (
+	nowhere  place = iota
+	waiting        // in the backlog
+	claiming       // in the backlog, and a worker gathers free slots for it
+	reserved       // on one worker's own queue
+	granted        // proposed; the outcome is not known yet
+)
+
+type job struct {
+	id        fsm.JobID
+	fairStart int64
+	hint      string
+	class     *class
+	worker    *worker // of every place but waiting
+	cost      int64   // its part of the worker's workload, while reserved
+	place     place
+	urgent    bool
+}
+
+// before is the order of the backlog.
+func before(a, b *job) bool {
+	switch {
+	case a.urgent != b.urgent:
+		return a.urgent
+	case a.fairStart != b.fairStart:
+		return a.fairStart < b.fairStart
+	default:
+		return a.id < b.id
+	}
+}
+
+func (j *job) slots() int { return j.class.slots }
+
+// key names the class of all jobs with the same need.
+func (n Need) key() string {
+	if len(n.Labels) == 0 {
+		return strconv.Itoa(n.slots())
+	}
+	key := strconv.AppendInt(nil, int64(n.slots()), 10)
+	for _, l := range n.Labels {
+		key = append(key, 0)
+		key = append(key, l.Name...)
+		key = append(key, '=')
+		key = append(key, l.Value...)
+	}
+	return string(key)
+}
+
+func (n Need) slots() int { return int(max(n.Slots, 1)) }

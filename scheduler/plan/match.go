@@ -1,0 +1,143 @@
+package plan
+
+// run lets every worker that was stirred look for work, in turn, until none has
+// reason to.
+func (p *Pool) run() {
+	if p.paused {
+		return
+	}
+	for len(p.asking) > 0 {
+		w := p.asking[0]
+		p.asking = p.asking[1:]
+		w.asking = false
+		p.ask(w)
+	}
+	p.asking = p.asking[:0]
+}
+
+// ask gives a worker all the jobs it can take.
+func (p *Pool) ask(w *worker) {
+	p.rouse(w)
+	for w.active() && w.free() > 0 {
+		j := p.next(w)
+		switch {
+		case j == nil:
+			p.wait(w)
+			return
+		case j.slots() <= w.free():
+			p.grant(w, j)
+		default:
+			p.claim(w, j)
+			return
+		}
+	}
+}
+
+// next is the job that a worker runs next, or gathers slots for: one of its own
+// queue, else the head of the backlog, unless that prefers another worker.
+func (p *Pool) next(w *worker) *job {
+	for {
+		own := first(w.reserved)
+		if w.claim != nil {
+			if own != nil && before(own, w.claim) {
+				return own
+			}
+			return w.claim
+		}
+		if own != nil {
+			return own
+		}
+		j := p.head(w)
+		if j == nil || j.place == claiming || !p.prefer(j) {
+			return j
+		}
+	}
+}
+
+// head is the first job of the backlog that fits the worker. One that another
+// worker gathers slots for counts only if it could start here at once.
+func (p *Pool) head(w *worker) *job {
+	var best *job
+	for _, c := range w.fits {
+		if j := first(c.waiting); j != nil && (best == nil || before(j, best)) {
+			best = j
+		}
+		if c.slots > w.free() {
+			continue
+		}
+		if j := first(c.claiming); j != nil && (best == nil || before(j, best)) {
+			best = j
+		}
+	}
+	return best
+}
+
+// arrive puts a job into the backlog, or to a worker that is idle.
+func (p *Pool) arrive(j *job) {
+	c := j.class
+	able, partial := first(c.able), first(c.partial)
+	switch {
+	case able == nil && partial == nil:
+		j.place = waiting
+		c.waiting.Set(j)
+	case p.prefer(j):
+	case able != nil:
+		p.reserve(able, j, p.costs.Uncached)
+	default:
+		p.claim(partial, j)
+	}
+}
+
+// prefer reserves a job for the worker that has its cache, if there is one.
+func (p *Pool) prefer(j *job) bool {
+	w := p.preferred(j.hint, j.class)
+	if w == nil {
+		return false
+	}
+	p.unlink(j)
+	p.reserve(w, j, p.costs.Cached)
+	return true
+}
+
+// preferred is the least loaded of the workers that have the cache hint and
+// would not make the job wait longer than it takes without the cache.
+func (p *Pool) preferred(hint string, c *class) *worker {
+	if hint == "" {
+		return nil
+	}
+	var best *worker
+	consider := func(names []string) {
+		for _, name := range names {
+			w, ok := p.workers[name]
+			if !ok || !w.active() || w.workload > p.costs.Uncached || !c.fits(w) {
+				continue
+			}
+			if best == nil || w.workload < best.workload {
+				best = w
+			}
+		}
+	}
+	consider(p.warming[hint])
+	consider(p.hints.Workers(hint))
+	return best
+}
+
+func (p *Pool) reserve(w *worker, j *job, cost int64) {
+	j.place, j.worker, j.cost = reserved, w, cost
+	w.reserved.Set(j)
+	w.workload += cost
+	p.stir(w)
+}
+
+// claim makes a worker start nothing that comes after j before it has enough
+// free slots for it.
+func (p *Pool) claim(w *worker, j *job) {
+	p.rouse(w)
+	if j.worker == w {
+		return // it gathers for it already, or has it on its own queue
+	}
+	p.unlink(j)
+	j.place, j.worker = claiming, w
+	j.class.claiming.Set(j)
+	w.claim = j
+}

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/weirbuild/weir/fsm"
+)
+
+// The order of the backlog is a strict one: of two jobs exactly one is first,
+// and it is transitive.
+func TestOrderIsStrict(t *testing.T) {
+	var jobs []*job
+	for id := range fsm.JobID(3) {
+		for _, urgent := range []bool{false, true} {
+			for _, start := range []int64{-1, 0, 7} {
+				jobs = append(jobs, &job{id: id*6 + fsm.JobID(len(jobs)), urgent: urgent, fairStart: start})
+			}
+		}
+	}
+	for _, a := range jobs {
+		for _, b := range jobs {
+			if a == b && before(a, b) {
+				t.Errorf("%v is before itself", *a)
+			}
+			if a != b && before(a, b) == before(b, a) {
+				t.Errorf("%v and %v have no order", *a, *b)
+			}
+			for _, c := range jobs {
+				if before(a, b) && before(b, c) && !before(a, c) {
+					t.Errorf("%v, %v, %v: not transitive", *a, *b, *c)
+				}
+			}
+		}
+	}
+}
+
+// Classes without jobs are forgotten, also by the workers.
+func TestClassesAreSwept(t *testing.T) {
+	p := New(Costs{Cached: 10, Uncached: 600}, fakeHints{})
+	p.Resume()
+	label := func(i int) []fsm.Label { return []fsm.Label{{Name: "n", Value: fmt.Sprint(i)}} }
+	var all []fsm.Label
+	for i := range 4 * sweepFrom {
+		all = append(all, label(i)...)
+	}
+	p.Join(Worker{Name: "w", Slots: 1, Labels: all})
+	for i := range 4 * sweepFrom {
+		id := fsm.JobID(i + 1)
+		p.Queue(Job{ID: id, Need: Need{Slots: 1, Labels: label(i)}})
+		if got := p.Take(); len(got) != 1 || got[0].Job != id {
+			t.Fatalf("job %d: granted %v", id, got)
+		}
+		p.Settle(id, false)
+	}
+	if n := len(p.classes); n > sweepFrom {
+		t.Errorf("%d classes are left, want at most %d", n, sweepFrom)
+	}
+	if n := len(p.workers["w"].fits); n > sweepFrom {
+		t.Errorf("the worker looks at %d classes, want at most %d", n, sweepFrom)
+	}
+}
+
+// One lifecycle as the planner sees it, with 100,000 jobs queued and 100 workers
+// of 8 slots, half of the jobs with hints.
+func BenchmarkLifecycle(b *testing.B) {
+	random := rand.New(rand.NewPCG(1, 2))
+	hints := fakeHints{}
+	for i := range 1000 {
+		hints[fmt.Sprint("h", i)] = []string{fmt.Sprint("w", i%100), fmt.Sprint("w", i%77)}
+	}
+	p := New(Costs{Cached: 10_000, Uncached: 600_000}, hints)
+	var next fsm.JobID
+	queue := func() {
+		next++
+		j := Job{ID: next, FairStart: random.Int64N(1 << 30), Need: Need{Slots: 1 + uint32(random.IntN(2))}}
+		if next%2 == 0 {
+			j.Hint = fmt.Sprint("h", random.IntN(1000))
+		}
+		p.Queue(j)
+	}
+	for range 100_000 {
+		queue()
+	}
+	for i := range 100 {
+		p.Join(Worker{Name: fmt.Sprint("w", i), Slots: 8})
+	}
+	p.Resume()
+	running := p.Take()
+	b.ResetTimer()
+	b.ReportAllocs()
+	for range b.N {
+		g := running[0]
+		running = running[1:]
+		lease := fsm.LeaseID(g.Job)
+		p.Hold(lease, g.Worker, g.Job, uint32(p.jobs[g.Job].slots()))
+		p.Settle(g.Job, false)
+		queue()
+		p.Release(lease)
+		running = append(running, p.Take()...)
+	}
+}

@@ -1,0 +1,198 @@
+package plan
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+
+	"github.com/weirbuild/weir/fsm"
+)
+
+// Costs are the estimates that weigh a cache against a wait, in milliseconds.
+type Costs struct {
+	Cached   int64
+	Uncached int64
+}
+
+// Hints knows which workers of the pool have run which cache hint.
+type Hints interface {
+	// Workers returns their names, the latest first. It is called while a
+	// decision is made and must not block.
+	Workers(hint string) []string
+}
+
+// Grant is a decision: this worker runs this job.
+type Grant struct {
+	Job    fsm.JobID
+	Worker string
+}
+
+// Pool plans for one pool. It is told what happens and answers with grants. A
+// new one plans nothing before Resume.
+type Pool struct {
+	costs Costs
+	hints Hints
+
+	jobs    map[fsm.JobID]*job
+	queued  int // of them, those not granted
+	classes map[string]*class
+	workers map[string]*worker
+	leases  map[fsm.LeaseID]lease
+	warming map[string][]string // hint -> workers with a grant on its way
+
+	paused   bool
+	asking   []*worker
+	turn     uint64
+	grants   []Grant
+	unplaced int // slots that submits on their way need, and have no worker for
+	idleFree int // free slots of all idle workers
+	sweepAt  int
+}
+
+type lease struct {
+	worker *worker
+	slots  int
+}
+
+// New returns a pool without jobs and workers.
+func New(costs Costs, hints Hints) *Pool {
+	return &Pool{
+		costs: costs, hints: hints, paused: true, sweepAt: sweepFrom,
+		jobs:    map[fsm.JobID]*job{},
+		classes: map[string]*class{},
+		workers: map[string]*worker{},
+		leases:  map[fsm.LeaseID]lease{},
+		warming: map[string][]string{},
+	}
+}
+
+// SetCosts changes the estimates for decisions to come.
+func (p *Pool) SetCosts(c Costs) { p.costs = c }
+
+// Reset forgets all jobs and leases but the grants on their way, keeps the
+// workers, and pauses: what the state holds is to be told again, then Resume.
+func (p *Pool) Reset() {
+	p.paused = true
+	for _, w := range p.workers {
+		p.rouse(w)
+		w.leased, w.workload, w.claim, w.asking = 0, 0, nil, false
+		w.reserved.Clear()
+		w.fits = nil
+	}
+	p.asking = nil
+	clear(p.leases)
+	p.classes = map[string]*class{}
+	p.queued = 0
+	for id, j := range p.jobs {
+		if j.place != granted {
+			delete(p.jobs, id)
+		}
+	}
+	for _, w := range p.workers {
+		p.forgetIfGone(w)
+	}
+}
+
+// Load queues jobs that come in the order of the backlog, while paused.
+func (p *Pool) Load(jobs iter.Seq[Job]) {
+	for j := range jobs {
+		if r := p.add(j); r != nil {
+			r.place = waiting
+			r.class.waiting.Load(r)
+		}
+	}
+}
+
+// Resume begins planning, after New or Reset.
+func (p *Pool) Resume() {
+	p.paused = false
+	idle := make([]*worker, 0, len(p.workers))
+	for _, w := range p.workers {
+		w.fits = w.fits[:0]
+		for _, c := range p.classes {
+			if c.fits(w) {
+				w.fits = append(w.fits, c)
+			}
+		}
+		idle = append(idle, w)
+	}
+	slices.SortFunc(idle, func(a, b *worker) int {
+		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.name, b.name))
+	})
+	for _, w := range idle {
+		p.stir(w)
+	}
+	p.run()
+}
+
+// Queue tells that a job waits. A job that is known already stays as it is.
+func (p *Pool) Queue(j Job) {
+	if r := p.add(j); r != nil {
+		p.arrive(r)
+		p.run()
+	}
+}
+
+func (p *Pool) add(j Job) *job {
+	if _, ok := p.jobs[j.ID]; ok {
+		return nil
+	}
+	r := &job{id: j.ID, urgent: j.Urgent, fairStart: j.FairStart, hint: j.Hint, class: p.classOf(j.Need)}
+	r.class.jobs++
+	p.jobs[j.ID] = r
+	p.queued++
+	return r
+}
+
+// Remove tells that a job no longer waits. One that is granted stays so until
+// Settle.
+func (p *Pool) Remove(id fsm.JobID) {
+	j, ok := p.jobs[id]
+	if !ok || j.place == granted {
+		return
+	}
+	w := j.worker
+	p.unlink(j)
+	p.forget(j)
+	if w != nil {
+		p.stir(w)
+	}
+	p.run()
+}
+
+func (p *Pool) forget(j *job) {
+	j.class.jobs--
+	delete(p.jobs, j.id)
+	p.queued--
+}
+
+// unlink takes a job from the queue on which it waits.
+func (p *Pool) unlink(j *job) {
+	switch j.place {
+	case waiting:
+		j.class.waiting.Delete(j)
+	case claiming:
+		j.class.claiming.Delete(j)
+		j.worker.claim = nil
+	case reserved:
+		j.worker.reserved.Delete(j)
+		j.worker.workload -= j.cost
+	}
+	j.place, j.worker, j.cost = nowhere, nil, 0
+}
+
+// Queued is how many jobs wait.
+func (p *Pool) Queued() int { return p.queued }
+
+// FreeSlots is how many slots of idle workers are free.
+func (p *Pool) FreeSlots() int { return p.idleFree }
+
+// Workload is the cost of the jobs that wait for this worker, in milliseconds,
+// and how many they are.
+func (p *Pool) Workload(name string) (cost int64, jobs int) {
+	w, ok := p.workers[name]
+	if !ok {
+		return 0, 0
+	}
+	return w.workload, w.reserved.Len()
+}
