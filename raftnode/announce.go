@@ -2,6 +2,7 @@ package raftnode
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/weirbuild/weir/proto/mtls"
@@ -26,7 +26,7 @@ func (n *Node) call(ctx context.Context, address string, f func(context.Context,
 	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("no answer within %v", askTime))
 	defer cancel()
 	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(credentials.NewTLS(n.config.DialTLS(mtls.ProtoGRPC))),
+		grpc.WithTransportCredentials(mtls.Dialing(func(string) *tls.Config { return n.config.DialTLS(mtls.ProtoGRPC) })),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return n.config.Dial(ctx, "tcp", address)
 		}))
