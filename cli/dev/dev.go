@@ -118,15 +118,25 @@ func (d *demo) setUp(ctx context.Context) error {
 	return waitWorkers(ctx, cl, 2)
 }
 
-// serve runs until the context ends, for trying the other commands.
+// serve runs until the context ends, for trying the other commands. The file
+// "env" appears once everything is ready.
 func (d *demo) serve(ctx context.Context) error {
 	submit := filepath.Join(d.Dir, "submit.cap")
 	if err := d.submitCap.Save(submit); err != nil {
 		return err
 	}
+	lines := fmt.Sprintf("export WEIR_ADMIN=%s\nexport WEIR_CAPABILITY=%s\nexport WEIR_POOL=%s\nexport WEIR_REPO=%s\nexport WEIR_COMMIT=%s\n",
+		filepath.Join(d.Dir, "admin.cap"), submit, poolName, d.repoURL, d.repo.commit)
+	file := filepath.Join(d.Dir, "env")
+	if err := os.WriteFile(file+".new", []byte(lines), 0o600); err != nil {
+		return fmt.Errorf("write the environment: %w", err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return fmt.Errorf("write the environment: %w", err)
+	}
 	d.say("ready; in another terminal:")
-	fmt.Fprintf(d.Err, "\n  export %s=%s\n  weir status\n  weir submit --connect %s --pool %s --repo %s --commit %s -- ls\n\nCtrl-C stops everything.\n",
-		"WEIR_CAPABILITY", filepath.Join(d.Dir, "admin.cap"), submit, poolName, d.repoURL, d.repo.commit)
+	fmt.Fprintf(d.Err, "\n  . %s\n  weir submit --pool $WEIR_POOL --repo $WEIR_REPO --commit $WEIR_COMMIT -- ls\n"+
+		"  weir status --connect $WEIR_ADMIN\n\nCtrl-C stops everything.\n", file)
 	<-ctx.Done()
 	return nil
 }
