@@ -1,0 +1,142 @@
+package scheduler
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func parse(t *testing.T, file string, environ []string, args ...string) (Config, error) {
+	t.Helper()
+	c := Default()
+	fs := pflag.NewFlagSet("server", pflag.ContinueOnError)
+	c.AddFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	path := ""
+	if file != "" {
+		path = filepath.Join(t.TempDir(), "weir.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := Load(fs, path, environ)
+	return c, err
+}
+
+func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
+	file := "data-dir: /file\nname: file\nprofile: wan\njoin: [a:1, b:2]\nlog-budget: 5GiB\nlog-json: true\n"
+	c, err := parse(t, file, []string{"WEIR_NAME=env", "WEIR_DATA_DIR=/env", "WEIR_CAPABILITY=other", "HOME=/"}, "--data-dir", "/flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DataDir != "/flag" || c.Name != "env" || c.Profile != "wan" || strings.Join(c.Join, " ") != "a:1 b:2" || c.LogBudget != 5<<30 || !c.LogJSON {
+		t.Errorf("have %+v", c)
+	}
+}
+
+func TestFileErrorsAreAllNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		want []string
+	}{
+		"unknown keys": {"data_dir: /x\nnme: y\n", []string{":1: unknown key \"data_dir\"", ":2: unknown key \"nme\"", "data-dir"}},
+		"bad values":   {"bootstrap-expect: three\nlog-budget: 5 pounds\n", []string{":1:", ":2:", "500MiB"}},
+		"twice":        {"name: a\nname: b\n", []string{"twice"}},
+		"not a map":    {"- a\n", []string{"flag: value"}},
+		"nested":       {"name: {a: b}\n", []string{"wants a value"}},
+		"not YAML":     {"name: [\n", []string{"weir.yaml"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(t, c.file, nil)
+			for _, want := range c.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v does not contain %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	c := Default()
+	fs := pflag.NewFlagSet("server", pflag.ContinueOnError)
+	c.AddFlags(fs)
+	if err := Load(fs, filepath.Join(t.TempDir(), "none.yaml"), nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+		t.Errorf("have %v, want the file's name", err)
+	}
+}
+
+func TestValidateListsEveryProblem(t *testing.T) {
+	c := Default()
+	c.Listen, c.Profile, c.LogStore, c.LogLevel, c.LogBudget = "0.0.0.0:7000", "fast", "tape", "loud", 1
+	c.Join, c.BootstrapExpect = []string{"0.0.0.0:1"}, -1
+	err := c.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"--data-dir", "--tls-dir", "--advertise", "--join", "--bootstrap-expect", "--profile", "--log-store", "--log-budget", "--log-level"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not named in:\n%v", want, err)
+		}
+	}
+}
+
+func TestValidateFirstBoot(t *testing.T) {
+	tlsDir := t.TempDir()
+	for _, name := range []string{caFile, certFile, keyFile} {
+		if err := os.WriteFile(filepath.Join(tlsDir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := t.TempDir()
+	if err := os.WriteFile(filepath.Join(used, "node-id"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string // empty: fine
+	}{
+		"single":               {func(c *Config) { c.BootstrapExpect = 1 }, ""},
+		"three":                {func(c *Config) { c.BootstrapExpect = 3; c.Join = []string{"a:1", "b:1"} }, ""},
+		"joins":                {func(c *Config) { c.Join = []string{"a:1"} }, ""},
+		"has state":            {func(c *Config) { c.DataDir = used }, ""},
+		"nothing":              {func(*Config) {}, "neither a cluster nor its size"},
+		"three without others": {func(c *Config) { c.BootstrapExpect = 3 }, "name the other nodes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Default()
+			cfg.DataDir, cfg.TLSDir, cfg.Listen = filepath.Join(t.TempDir(), "data"), tlsDir, "10.0.0.1:7000"
+			c.change(&cfg)
+			err := cfg.Validate()
+			if c.want == "" && err != nil {
+				t.Errorf("refused: %v", err)
+			}
+			if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("have %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]Size{"0": 0, "17": 17, "17B": 17, "4KiB": 4096, "3MiB": 3 << 20, "20GiB": 20 << 30, "1TiB": 1 << 40} {
+		var s, again Size
+		if err := s.Set(text); err != nil || s != want {
+			t.Errorf("%q is %d, %v; want %d", text, s, err, want)
+		}
+		if err := again.Set(s.String()); err != nil || again != s {
+			t.Errorf("%q printed as %q reads as %d, %v", text, s, again, err)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1.5GiB", "9999999TiB", "5GB"} {
+		var s Size
+		if err := s.Set(text); err == nil {
+			t.Errorf("%q is accepted as %d", text, s)
+		}
+	}
+}
