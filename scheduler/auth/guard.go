@@ -128,14 +128,22 @@ func permit(id Identity, method string) error {
 		return nil
 	}
 	_, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	return refuse(reason.Denied, "%s is not for %s: it needs one of: %s", name, article(id.Kind), may)
+	return refuse(reason.Denied, "%s is not for the caller's %s: it needs %s", name, shown(id.Kind), needed(may))
 }
 
-func article(k Kind) string {
+func shown(k Kind) string {
 	if k == Node {
-		return "a node certificate"
+		return "node certificate"
 	}
-	return "a capability of kind " + k.String()
+	return k.String() + " capability"
+}
+
+// needed says what would do, and who makes it.
+func needed(may Kind) string {
+	if may == Node {
+		return "a node certificate: weir tls cert create"
+	}
+	return fmt.Sprintf("a capability of kind %s: weir cap create", strings.ReplaceAll((may &^ Node).String(), ", ", " or "))
 }
 
 // origin reads what the connection proves, and what a node passes on.
