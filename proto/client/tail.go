@@ -66,7 +66,7 @@ func (c *cursor) accept(d *pb.LogData) error {
 	if c.attempt == 0 {
 		c.attempt = d.Attempt
 	}
-	c.done = d.Complete
+	c.done = d.Complete || d.IncompleteWhy != "" // a follow too ends where the worker is lost
 	if len(d.Data) == 0 {
 		return nil
 	}
