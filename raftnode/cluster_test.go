@@ -131,7 +131,15 @@ func newTestCluster(t testing.TB, n int, tune func(*Config)) *testCluster {
 	c := &testCluster{t: t, ca: newTestCA(t), net: newTestNet(), tune: tune}
 	t.Cleanup(func() {
 		for _, n := range c.nodes {
-			n.kill()
+			n.faults.Resume()
+			n.faults.Fail(nil)
+			if n.stop != nil {
+				n.stop()
+			}
+		}
+		for _, n := range c.nodes {
+			c.net.heal(n.addr)
+			_ = n.shutdown()
 		}
 	})
 	for i := range n {

@@ -72,8 +72,9 @@ func Open(config Config, machine Machine) (*Node, error) {
 	n.stream = &stream{
 		self: n.self, listener: config.Raft, dialTLS: config.DialTLS, dial: config.Dial, patience: config.Profile.RPC,
 		log: n.log.Named("stream"), audit: config.Audit, metrics: n.metrics, node: n,
-		conns: make(chan *trackedConn), done: make(chan struct{}),
+		conns: make(chan *trackedConn),
 	}
+	n.stream.life, n.stream.end = context.WithCancel(context.Background())
 	n.replica = &replica{
 		machine: machine, observe: config.ApplyObserver, log: n.log, metrics: n.metrics,
 		persist: persistOptions{filepath.Join(config.DataDir, snapshotDir), config.SnapshotRate, n.stopping},

@@ -28,7 +28,8 @@ func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (
 	defer func() { parts.Wait(); n.prober.rounds.Wait() }()
 	defer n.beginStop()
 	defer stop()
-	parts.Go(func() { n.stream.run(work) })
+	defer n.stream.end()
+	parts.Go(n.stream.run)
 	if n.config.GossipKeyFile != "" {
 		g, err := n.startGossip()
 		if err != nil {
@@ -129,7 +130,9 @@ func (n *Node) await(ctx context.Context, patience time.Duration, f raft.Future)
 
 func (n *Node) stopRaft(r *raft.Raft) error {
 	n.beginStop()
-	err := n.await(context.Background(), stopPatience, r.Shutdown())
+	stopped := r.Shutdown()
+	n.stream.end() // what still waits for an answer need not
+	err := n.await(context.Background(), stopPatience, stopped)
 	if err != nil {
 		err = fmt.Errorf("stop raft: %w", err)
 	}

@@ -29,8 +29,8 @@ type stream struct {
 	node     host
 
 	conns chan *trackedConn // for Raft
-	done  chan struct{}
-	stop  sync.Once
+	life  context.Context   // of every connection
+	end   context.CancelFunc
 }
 
 // host answers connections for what the stream itself does not know.
@@ -45,9 +45,9 @@ type host interface {
 // it is.
 const preambleTime = 5 * time.Second
 
-// run accepts connections until the listener is closed or ctx ends.
-func (s *stream) run(ctx context.Context) {
-	defer context.AfterFunc(ctx, func() { s.listener.Close() })()
+// run accepts connections until the stream is closed.
+func (s *stream) run() {
+	defer context.AfterFunc(s.life, func() { s.listener.Close() })()
 	var greetings sync.WaitGroup
 	defer greetings.Wait()
 	for {
@@ -56,8 +56,8 @@ func (s *stream) run(ctx context.Context) {
 			return
 		}
 		greetings.Go(func() {
-			tracked := &trackedConn{Conn: conn, untrack: context.AfterFunc(ctx, func() { conn.Close() })}
-			if !s.receive(ctx, tracked) {
+			tracked := s.track(conn)
+			if !s.receive(tracked) {
 				tracked.Close()
 			}
 		})
@@ -65,14 +65,14 @@ func (s *stream) run(ctx context.Context) {
 }
 
 // receive answers one connection; true: Raft has it now.
-func (s *stream) receive(ctx context.Context, conn *trackedConn) bool {
+func (s *stream) receive(conn *trackedConn) bool {
 	conn.SetDeadline(time.Now().Add(preambleTime))
 	var p preamble
 	if err := readFrame(conn, &p); err != nil {
 		s.log.Debug("raft connection without a preamble", "remote", conn.RemoteAddr(), "error", err)
 		return false
 	}
-	err := s.admit(ctx, p, conn)
+	err := s.admit(p, conn)
 	reply := preambleReply{Cluster: s.node.cluster(), ID: s.self.ID}
 	if err != nil {
 		reply.Refused = err.Error()
@@ -85,12 +85,12 @@ func (s *stream) receive(ctx context.Context, conn *trackedConn) bool {
 	select {
 	case s.conns <- conn:
 		return true
-	case <-s.done:
+	case <-s.life.Done():
 		return false
 	}
 }
 
-func (s *stream) admit(ctx context.Context, p preamble, conn *trackedConn) error {
+func (s *stream) admit(p preamble, conn *trackedConn) error {
 	if err := s.checkName(p, conn); err != nil {
 		s.refused("name", conn, err)
 		return err
@@ -109,7 +109,7 @@ func (s *stream) admit(ctx context.Context, p preamble, conn *trackedConn) error
 		s.refused("cluster", conn, err)
 		return err
 	case p.For == forProbe:
-		return s.node.probe(ctx)
+		return s.node.probe(s.life)
 	case p.For != forRaft:
 		return fmt.Errorf("unknown purpose %q: upgrade this node", p.For)
 	case !s.node.raftRuns():
@@ -123,11 +123,15 @@ func (s *stream) refused(why string, conn net.Conn, err error) {
 	s.audit(conn.RemoteAddr().String(), "raft connection refused: "+err.Error())
 }
 
-// trackedConn is closed when the node stops: Raft itself leaves those that
-// others opened to them.
+// trackedConn is closed with the stream: Raft itself would wait for the answers
+// of others, and leave open what they opened.
 type trackedConn struct {
 	net.Conn
 	untrack func() bool
+}
+
+func (s *stream) track(conn net.Conn) *trackedConn {
+	return &trackedConn{Conn: conn, untrack: context.AfterFunc(s.life, func() { conn.Close() })}
 }
 
 func (c *trackedConn) Close() error {
@@ -190,22 +194,26 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, s.patience))
+	ctx, cancel := context.WithTimeout(s.life, min(timeout, s.patience))
 	defer cancel()
-	return s.open(ctx, to, forRaft, s.node.cluster())
+	conn, err := s.open(ctx, to, forRaft, s.node.cluster())
+	if err != nil {
+		return nil, err
+	}
+	return s.track(conn), nil
 }
 
 func (s *stream) Accept() (net.Conn, error) {
 	select {
 	case c := <-s.conns:
 		return c, nil
-	case <-s.done:
+	case <-s.life.Done():
 		return nil, net.ErrClosed
 	}
 }
 
 func (s *stream) Close() error {
-	s.stop.Do(func() { close(s.done) })
+	s.end()
 	return nil
 }
 

@@ -1,0 +1,274 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDecide(t *testing.T) {
+	a, b, c := Peer{"a", "na", "h:1"}, Peer{"b", "nb", "h:2"}, Peer{"c", "nc", "h:3"}
+	empty := func(p Peer) answer { return answer{address: p.Address, peer: p, expect: 3} }
+	silent := answer{address: "h:9", err: errors.New("refused")}
+	of := func(p Peer, cluster ClusterID) answer { return answer{address: p.Address, peer: p, cluster: cluster} }
+	for name, test := range map[string]struct {
+		self    Peer
+		expect  int
+		answers []answer
+		want    string // join ID, make NAMES, refuse, or a part of the reason to wait
+	}{
+		"the smallest id makes it":              {a, 3, []answer{empty(b), empty(c)}, "make na nb nc"},
+		"the others wait for it":                {b, 3, []answer{empty(a), empty(c)}, "na (h:1) makes the cluster"},
+		"its own address among the others":      {a, 2, []answer{{address: "x", peer: a}, {address: b.Address, peer: b, expect: 2}}, "make na nb"},
+		"one node under two addresses":          {a, 3, []answer{empty(b), empty(b)}, "2 of the 3 expected"},
+		"too few":                               {a, 3, []answer{empty(b)}, "2 of the 3 expected"},
+		"a known cluster wins over everything":  {a, 3, []answer{empty(b), silent, of(c, "K")}, "join K"},
+		"a wiped majority waits for the rest":   {a, 3, []answer{empty(b), silent}, "every join address has answered"},
+		"even when enough empty ones are there": {a, 2, []answer{empty(Peer{"b", "nb", "h:2"}), silent}, "give all the same"},
+		"alone":                                 {a, 1, nil, "make na"},
+		"alone with a silent other":             {a, 1, []answer{silent}, "every join address"},
+		"never makes one":                       {a, 0, []answer{empty(b)}, "makes none"},
+		"two clusters":                          {a, 3, []answer{of(b, "K"), of(c, "L")}, "belong to 2 clusters"},
+		"a name twice":                          {a, 3, []answer{empty(Peer{"z", "na", "h:4"})}, "refuse"},
+	} {
+		d := decide(test.self, test.expect, test.answers)
+		got := d.waits
+		switch {
+		case d.refuse != nil:
+			got = "refuse"
+		case d.join != "":
+			got = "join " + string(d.join)
+		case d.make != nil:
+			got = "make"
+			for _, p := range d.make {
+				got += " " + p.Name
+			}
+		}
+		if !strings.Contains(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestAnEmptyNodeAgreesToOneClusterAtATime(t *testing.T) {
+	n := &Node{}
+	must(t, n.claim("A"))
+	must(t, n.claim("A"))
+	if n.claim("B") == nil {
+		t.Fatal("agreed to two")
+	}
+	n.claimedAt = n.claimedAt.Add(-claimLasts)
+	must(t, n.claim("B"))
+}
+
+func TestAWipedNodeIsReplaced(t *testing.T) {
+	stores(t, func(t *testing.T, tune func(*Config)) {
+		c := newTestCluster(t, 3, tune)
+		c.startAll()
+		leader := c.leader()
+		c.propose("a")
+		gone := c.followers(leader)[0]
+		old := gone.node.ID()
+		gone.wipe()
+		gone.start()
+		c.voters("n1", "n2", "n3")
+		c.converge("a")
+		if gone.node.ID() == old {
+			t.Fatal("a wiped node has its old identity")
+		}
+		c.propose("b")
+		c.converge("a", "b")
+	})
+}
+
+func TestAWipedLeaderIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	leader := c.leader()
+	c.propose("a")
+	leader.wipe()
+	leader.start()
+	c.voters("n1", "n2", "n3")
+	c.converge("a")
+}
+
+func TestTwoWipedNodesOfThreeMakeNoSecondCluster(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	c.leader()
+	c.propose("a")
+	cluster := c.nodes[2].node.ClusterID()
+	backup := t.TempDir() // so that the cluster can be saved in the end
+	c.nodes[0].kill()
+	must(t, os.CopyFS(backup, os.DirFS(c.nodes[0].dir)))
+	c.nodes[0].wipe()
+	c.nodes[1].wipe()
+
+	// With the survivor away, the wiped ones know nothing and wait.
+	c.nodes[2].kill()
+	c.nodes[0].start()
+	c.nodes[1].start()
+	eventually(t, "the report", func() error {
+		why := c.nodes[0].node.Status().Why
+		for _, part := range []string{"n2 says", c.nodes[2].addr + ": not reached", "every join address"} {
+			if !strings.Contains(why, part) {
+				return fmt.Errorf("%q lacks %q", why, part)
+			}
+		}
+		return nil
+	})
+
+	// With the survivor back they know its cluster, and wait for a leader.
+	c.nodes[2].start()
+	eventually(t, "the report", func() error {
+		for _, n := range c.nodes[:2] {
+			if s := n.node.Status(); s.ClusterID != cluster || s.Ready || !strings.Contains(s.Why, "no leader") {
+				return fmt.Errorf("%+v", s)
+			}
+		}
+		return nil
+	})
+	if s := c.nodes[2].node.Status(); s.InOffice || s.Ready {
+		t.Fatalf("the survivor leads: %+v", s)
+	}
+
+	// A second disk that comes back saves all.
+	c.nodes[0].kill()
+	must(t, os.RemoveAll(c.nodes[0].dir))
+	must(t, os.CopyFS(c.nodes[0].dir, os.DirFS(backup)))
+	c.nodes[0].start()
+	c.voters("n1", "n2", "n3")
+	c.converge("a")
+}
+
+func TestANodeOfAnotherClusterIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 1, nil)
+	c.startAll()
+	c.leader()
+	stranger := c.add("n2")
+	stranger.start()
+	c.voters("n1", "n2")
+	stranger.kill()
+
+	foreign := ClusterID("11111111-1111-4111-8111-111111111111")
+	must(t, (&dataDir{path: stranger.dir}).setClusterID(foreign))
+	stranger.start()
+	own := c.nodes[0].node.ClusterID()
+	to := Peer{ID: c.nodes[0].node.ID(), Name: "n1", Address: c.nodes[0].addr}
+	err := stranger.node.stream.ask(t.Context(), to, forRaft, foreign)
+	if !errors.Is(err, ErrWrongCluster) || !strings.Contains(err.Error(), string(own)) || !strings.Contains(err.Error(), string(foreign)) {
+		t.Fatalf("the error does not name both clusters: %v", err)
+	}
+	c.nodes[0].mu.Lock()
+	defer c.nodes[0].mu.Unlock()
+	if len(c.nodes[0].audit) == 0 {
+		t.Fatal("nothing was audited")
+	}
+}
+
+func TestMoreNodesJoinAndVote(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 1, nil)
+	c.startAll()
+	c.propose("a")
+	c.add("n2").start()
+	c.add("n3").start()
+	c.voters("n1", "n2", "n3")
+	c.converge("a")
+}
+
+func TestAMovedNodeIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	moved := c.followers(c.leader())[0]
+	moved.kill()
+	spare := c.add("spare") // for its address
+	c.nodes = c.nodes[:3]
+	moved.addr = spare.addr
+	moved.start()
+	c.propose("a")
+	c.converge("a")
+	eventually(t, "the new address", func() error {
+		for _, m := range c.leader().node.Members() {
+			if m.Name == moved.name && m.Address == moved.addr {
+				return nil
+			}
+		}
+		return errors.New("not known")
+	})
+}
+
+func TestRemoveKeepsALiveMajority(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	leader := c.leader()
+	others := c.followers(leader)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	others[0].kill()
+	eventually(t, "its silence", func() error {
+		for _, m := range leader.node.Members() {
+			if m.Name == others[0].name && m.Health != Silent {
+				return fmt.Errorf("%+v", m)
+			}
+		}
+		return nil
+	})
+	if err := leader.node.Remove(ctx, others[1].name, true); !errors.Is(err, ErrRefused) {
+		t.Fatalf("removed one of the last two that work: %v", err)
+	}
+	if err := leader.node.Remove(ctx, "nobody", false); !errors.Is(err, ErrNoMember) {
+		t.Fatal(err)
+	}
+	must(t, leader.node.Remove(ctx, others[0].name, false))
+	c.nodes = []*testNode{leader, others[1]}
+	c.propose("a")
+	c.converge("a")
+}
+
+func TestDataDirRefusals(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		damage func(dir string) error
+		want   string
+	}{
+		"node id lost":         {func(d string) error { return os.Remove(filepath.Join(d, nodeIDFile)) }, nodeIDFile + " is missing"},
+		"cluster id lost":      {func(d string) error { return os.Remove(filepath.Join(d, clusterIDFile)) }, clusterIDFile + " is missing"},
+		"node id scrambled":    {func(d string) error { return os.WriteFile(filepath.Join(d, nodeIDFile), []byte("x"), 0o600) }, "is not an id"},
+		"log store cut off":    {func(d string) error { return os.Truncate(filepath.Join(d, boltLogFile), 4096*2) }, boltLogFile},
+		"log store garbage":    {func(d string) error { return os.WriteFile(filepath.Join(d, boltLogFile), make([]byte, 9000), 0o600) }, "damaged"},
+		"stable store garbage": {func(d string) error { return os.WriteFile(filepath.Join(d, stableFile), make([]byte, 9000), 0o600) }, "damaged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestCluster(t, 1, nil)
+			c.startAll()
+			c.propose("a")
+			must(t, c.nodes[0].shutdown())
+			must(t, test.damage(c.nodes[0].dir))
+			err := c.nodes[0].tryStart()
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), c.nodes[0].dir) {
+				t.Fatalf("%v, want %q and the file's path", err, test.want)
+			}
+		})
+	}
+}
+
+func TestADataDirBelongsToOneProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d, err := openDataDir(dir)
+	must(t, err)
+	if _, err := openDataDir(dir); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Fatal(err)
+	}
+	must(t, d.close())
+}
