@@ -1,0 +1,82 @@
+package state
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/raftnode"
+)
+
+// machine is fsm.State as a Raft node keeps it.
+type machine struct {
+	log   hclog.Logger
+	clock *clock
+	subs  *subscriptions
+
+	cloning sync.Mutex // Clone needs the state alone, and two may come at once
+	state   *fsm.State // guarded by the node's lock
+}
+
+var _ raftnode.Machine = (*machine)(nil)
+
+// Apply returns a *fsm.Result for each command.
+func (m *machine) Apply(index uint64, commands [][]byte) []any {
+	results := make([]fsm.Result, len(commands))
+	boxed := make([]any, len(commands))
+	for i, data := range commands {
+		results[i] = m.apply(index, data)
+		boxed[i] = &results[i]
+	}
+	m.clock.observe(m.state.Now())
+	m.subs.publish(results)
+	return boxed
+}
+
+// apply executes one command. One that this program does not understand stops
+// it: to skip the command would make this node differ from the others for ever.
+func (m *machine) apply(index uint64, data []byte) fsm.Result {
+	defer func() {
+		if r := recover(); r != nil {
+			m.log.Error("this node cannot apply an entry of the log and stops, so as not to differ from the others; upgrade this node and start it again",
+				"index", index, "reason", r)
+			panic(fmt.Sprintf("entry %d of the log: %v", index, r))
+		}
+	}()
+	c := &pb.Command{}
+	if err := proto.Unmarshal(data, c); err != nil {
+		panic(fmt.Sprintf("the command is not readable (%v): upgrade this node", err))
+	}
+	return m.state.Apply(c)
+}
+
+// clone is the state as it is now, for reading without a lock. Call it within a
+// View.
+func (m *machine) clone() *fsm.State {
+	m.cloning.Lock()
+	defer m.cloning.Unlock()
+	return m.state.Clone()
+}
+
+func (m *machine) Snapshot() raftnode.Snapshot { return snapshot{m.clone()} }
+
+func (m *machine) Restore(r io.Reader) error {
+	next := fsm.New()
+	if err := next.Restore(r); err != nil {
+		return err
+	}
+	m.state = next
+	m.clock.observe(next.Now())
+	m.subs.lose()
+	return nil
+}
+
+type snapshot struct{ state *fsm.State }
+
+func (s snapshot) WriteTo(w io.Writer) (int64, error) { return s.state.WriteTo(w) }
+func (s snapshot) Release()                           {}
