@@ -34,7 +34,7 @@ func (s *State) createCapability(c *pb.CreateCapability) Result {
 		return Result{Refusal: r}
 	}
 	s.lastCap++
-	cp.number, cp.ID, cp.Created = s.lastCap, capabilityPrefix+strconv.FormatUint(s.lastCap, 10), s.now
+	cp.number, cp.ID, cp.Created = s.lastCap, capabilityID(s.lastCap), s.now
 	s.linkCapability(cp)
 	s.emit(Event{Kind: CapabilityCreated, Capability: cp.ID, Client: cp.Client})
 	return Result{ID: cp.ID}
@@ -117,7 +117,7 @@ func (s *State) revokeCapability(c *pb.RevokeCapability) Result {
 		return refuse(NotFound, "there is no capability %s; see them with weir cap list", quote(c.GetId()))
 	case cp.Revoked != 0:
 		return Result{ID: cp.ID, Repeat: true}
-	case cp.Kind == pb.CapabilityKind_CAPABILITY_ADMIN && s.admins == 1:
+	case cp.adminGood() && s.admins == 1:
 		return refuse(Refused, "capability %s is the last admin's; make another first (weir cap create --kind admin), then revoke this one with it", cp.ID)
 	}
 	s.revoke(cp)
@@ -125,22 +125,31 @@ func (s *State) revokeCapability(c *pb.RevokeCapability) Result {
 }
 
 func (s *State) revoke(cp *Capability) {
-	next := *cp
-	next.Revoked = max(s.now, 1)
-	if next.Kind == pb.CapabilityKind_CAPABILITY_ADMIN {
+	if cp.adminGood() {
 		s.admins--
 	}
+	next := *cp
+	next.Revoked = max(s.now, 1)
 	s.linkCapability(&next)
 	s.emit(Event{Kind: CapabilityRevoked, Capability: cp.ID, Client: cp.Client})
+}
+
+func capabilityID(number uint64) string {
+	return capabilityPrefix + strconv.FormatUint(number, 10)
+}
+
+// adminGood says whether the holder can make other capabilities.
+func (c *Capability) adminGood() bool {
+	return c.Kind == pb.CapabilityKind_CAPABILITY_ADMIN && c.Revoked == 0
 }
 
 func (s *State) linkCapability(cp *Capability) {
 	s.caps.set(cp.number, cp)
 	s.capsByToken.set(string(cp.Token[:]), cp.number)
-	switch {
-	case cp.Revoked != 0:
+	if cp.Revoked != 0 {
 		s.revoked.set(revokedCapability{cp.Revoked, cp.number})
-	case cp.Kind == pb.CapabilityKind_CAPABILITY_ADMIN:
+	}
+	if cp.adminGood() {
 		s.admins++
 		s.adminMade = true
 	}

@@ -10,21 +10,27 @@ import (
 // read it, send it, don't change it. withSpec decodes the spec; one that does
 // not decode is left out.
 func JobPB(j *Job, withSpec bool) *pb.Job {
-	m := &pb.Job{
-		Id: uint64(j.ID), Pool: j.Pool, Client: j.Client, State: j.State, Outcome: j.Outcome,
-		SubmittedMs: j.Submitted, SettledMs: j.Settled, NotBeforeMs: j.NotBefore,
-		CancelRequested: j.Cancel != nil, CacheHint: j.Hint, Urgent: j.Urgent, Slots: j.Slots,
-		FairStartMs: j.FairStart,
-	}
-	for i := range j.Attempts {
-		m.Attempts = append(m.Attempts, attemptPB(&j.Attempts[i]))
-	}
+	m := new(pb.Job)
+	fillJob(m, j)
 	if withSpec {
 		if spec := new(pb.JobSpec); proto.Unmarshal(j.Spec, spec) == nil {
 			m.Spec = spec
 		}
 	}
 	return m
+}
+
+// fillJob sets every field of m but the spec.
+func fillJob(m *pb.Job, j *Job) {
+	m.Id, m.Pool, m.Client = uint64(j.ID), j.Pool, j.Client
+	m.State, m.Outcome = j.State, j.Outcome
+	m.SubmittedMs, m.SettledMs, m.NotBeforeMs, m.FairStartMs = j.Submitted, j.Settled, j.NotBefore, j.FairStart
+	m.CancelRequested = j.Cancel != nil
+	m.CacheHint, m.Urgent, m.Slots = j.Hint, j.Urgent, j.Slots
+	m.Attempts = nil
+	for i := range j.Attempts {
+		m.Attempts = append(m.Attempts, attemptPB(&j.Attempts[i]))
+	}
 }
 
 func attemptPB(a *Attempt) *pb.Attempt {

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/weirbuild/weir/proto/pb"
@@ -38,29 +40,29 @@ func (s *State) registerWorker(c *pb.RegisterWorker) Result {
 }
 
 func newWorker(c *pb.RegisterWorker) (*Worker, error) {
-	if err := ValidateName("pool", c.GetPool()); err != nil {
-		return nil, err
-	}
-	if err := ValidateName("worker", c.GetName()); err != nil {
-		return nil, err
-	}
-	if err := validateSize("slots", int(c.GetSlots()), MaxSlots); err != nil {
-		return nil, err
-	}
-	if err := ValidateLabels(c.GetLabels()); err != nil {
-		return nil, err
-	}
-	if err := validateValue("version", c.GetVersion()); err != nil {
-		return nil, err
-	}
 	key, err := digestOf("instance key digest", c.GetKeySha256())
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{
+	if err := ValidateName("pool", c.GetPool()); err != nil {
+		return nil, err
+	}
+	w := &Worker{
 		Pool: c.GetPool(), Name: c.GetName(), Key: key, Slots: max(c.GetSlots(), 1),
 		Labels: labelsOf(c.GetLabels()), Version: c.GetVersion(),
-	}, nil
+	}
+	return w, w.validate()
+}
+
+func (w *Worker) validate() error {
+	if w.Slots < 1 || w.Slots > MaxSlots {
+		return fmt.Errorf("%d slots are out of range: 1 to %d", w.Slots, MaxSlots)
+	}
+	return cmp.Or(
+		ValidateName("worker", w.Name),
+		ValidateLabels(labelsPB(w.Labels)),
+		validateValue("version", w.Version),
+	)
 }
 
 func (s *State) addWorker(p *Pool, w *Worker) {
