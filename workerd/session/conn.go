@@ -46,8 +46,11 @@ func (e *dialError) Unwrap() error { return e.err }
 // dial connects to addr and checks that it is a node of the pinned cluster.
 func dial(ctx context.Context, addr string, pins []mtls.Pin, agent string, patience time.Duration) (*conn, error) {
 	raw, err := dialTLS(ctx, addr, pins, patience)
+	if isTimeout(err) {
+		return nil, &dialError{addr: addr, timedOut: true, err: fmt.Errorf("no connection within %v", patience)}
+	}
 	if err != nil {
-		return nil, &dialError{addr: addr, timedOut: isTimeout(err), err: mtls.Classify(err)}
+		return nil, &dialError{addr: addr, err: mtls.Classify(err)}
 	}
 	var used atomic.Bool
 	channel, err := grpc.NewClient("passthrough:///"+addr,
@@ -77,11 +80,13 @@ func dialTLS(ctx context.Context, addr string, pins []mtls.Pin, patience time.Du
 		return nil, err
 	}
 	if err := setUserTimeout(tcp); err != nil {
-		return nil, errors.Join(err, tcp.Close())
+		_ = tcp.Close() // err says what matters
+		return nil, err
 	}
 	conn := tls.Client(tcp, mtls.PinnedConfig(pins, addr, mtls.ProtoGRPC))
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, tcp.Close())
+		_ = tcp.Close() // err says what matters
+		return nil, err
 	}
 	return conn, nil
 }
@@ -104,11 +109,11 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// Close ends the channel and its connection.
+// Close ends the connection at once, without a farewell that a dead peer would
+// make last for seconds. Nothing can be done about an error of either.
 func (c *conn) Close() {
-	// Both only release what this side holds; there is nothing to do about an error.
+	_ = c.raw.NetConn().Close()
 	_ = c.ClientConn.Close()
-	_ = c.raw.Close()
 }
 
 // established are the credentials of a connection whose handshake is done.

@@ -87,6 +87,7 @@ func TestALeaderThatFallsSilentIsLeft(t *testing.T) {
 	follower.OnSession(sessiontest.Redirect(leader.Addr))
 	w := start(t, c, nil)
 	next(t, a.Hellos, "the first session")
+	until(t, "the welcome", func() bool { return w.Link() != nil })
 	w.host.mu.Lock()
 	w.host.running = []uint64{5}
 	w.host.mu.Unlock()

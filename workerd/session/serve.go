@@ -17,10 +17,9 @@ import (
 // timing is what a session waits for; tests use shorter times.
 type timing struct {
 	// answer is how long a node may take to let the worker in: it may have to
-	// commit its registration, and to probe a session that it supersedes.
+	// commit its registration, to probe a session that it supersedes, and a
+	// follower that relays has to reach the leader first.
 	answer time.Duration
-	// relay is the same for a follower that has to reach the leader first.
-	relay time.Duration
 	// direct is how often a relayed worker tries the leader's own address.
 	direct time.Duration
 	// repeat is how long a result may stay unacknowledged in a session that
@@ -28,7 +27,7 @@ type timing struct {
 	repeat time.Duration
 }
 
-var defaultTiming = timing{answer: 5 * time.Second, relay: 3 * time.Second, direct: 30 * time.Second, repeat: 10 * time.Second}
+var defaultTiming = timing{answer: 3 * time.Second, direct: 30 * time.Second, repeat: 10 * time.Second}
 
 var (
 	errNoAnswer = errors.New("connected, but no answer")
@@ -93,11 +92,7 @@ func (s *Session) visit(ctx context.Context, st step) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	within := s.timing.answer
-	if st.relay {
-		within = s.timing.relay
-	}
-	watchdog := time.AfterFunc(within, func() { cancel(errNoAnswer) })
+	watchdog := time.AfterFunc(s.timing.answer, func() { cancel(errNoAnswer) })
 	defer watchdog.Stop()
 
 	up, err := pb.NewWorkerServiceClient(c).Session(outgoing(ctx, s.cfg.Capability, s.cluster))

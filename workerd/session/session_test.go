@@ -83,6 +83,7 @@ func TestItSurvivesTheLeadersDeath(t *testing.T) {
 	}
 	w := start(t, c, nil, c.Nodes[0]) // it learns of the others from the welcome
 	next(t, leaders[0].Hellos, "the first session")
+	until(t, "the welcome", func() bool { return w.Link() != nil })
 	w.host.mu.Lock()
 	w.host.running = []uint64{5}
 	w.host.mu.Unlock()
