@@ -77,7 +77,7 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 			}
 		}
 		keepsPromises(t, j, last)
-		if _, fresh := j.Begin(1000); !fresh {
+		if _, fresh := j.Begin(numbered(1000)); !fresh {
 			t.Fatalf("cut at %d: a new lease is refused", size)
 		}
 		if err := j.Close(); err != nil {
@@ -87,7 +87,7 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, fresh := again.Begin(1000); fresh {
+		if _, fresh := again.Begin(numbered(1000)); fresh {
 			t.Fatalf("cut at %d: what was written after the repair is lost", size)
 		}
 		keepsPromises(t, again, last)
@@ -122,7 +122,7 @@ func TestDamagedAtEveryByte(t *testing.T) {
 		damaged[at] ^= 0x55
 		j := reopen(t, dir, damaged)
 		for _, lease := range final.begun[:len(final.begun)-1] { // the last one may be the torn tail
-			if _, fresh := j.Begin(lease); fresh {
+			if _, fresh := j.Begin(numbered(lease)); fresh {
 				t.Fatalf("byte %d damaged: lease %d would start a second time", at, lease)
 			}
 		}
@@ -143,7 +143,7 @@ func TestATornReplacementIsIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	j = open(t, dir)
-	if got := j.Unfinished(); !slices.Equal(got, []uint64{3}) {
+	if got := j.Unfinished(); !slices.Equal(got, []Lease{numbered(3)}) {
 		t.Errorf("unfinished: %v, want [3]", got)
 	}
 }

@@ -52,6 +52,14 @@ type round struct {
 	err  error
 }
 
+// Lease is what a worker was given: a number that never comes again, for one
+// attempt of a job.
+type Lease struct {
+	Number  uint64
+	Job     uint64
+	Attempt uint32
+}
+
 // Result is an attempt's end that the cluster has not acknowledged.
 type Result struct {
 	Lease   uint64
@@ -78,13 +86,13 @@ func (j *Journal) path() string { return filepath.Join(j.dir, fileName) }
 // Begin notes that a lease was given to this worker. fresh is false when its
 // number has been seen before; then nothing must be started. The number is safe
 // once the ticket's Wait has returned nil, and so are all that were begun before.
-func (j *Journal) Begin(lease uint64) (t Ticket, fresh bool) {
+func (j *Journal) Begin(l Lease) (t Ticket, fresh bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.state.seen(lease) {
+	if j.state.seen(l.Number) {
 		return Ticket{}, false
 	}
-	r, _ := j.append(record{kind: kindSeen, lease: lease}) // only outcomes can fail to encode
+	r, _ := j.append(record{kind: kindSeen, lease: l.Number, job: l.Job, attempt: l.Attempt}) // only outcomes can fail to encode
 	return Ticket{j, r}, true
 }
 
@@ -133,10 +141,10 @@ func (j *Journal) Settle(leases ...uint64) {
 
 // Unfinished returns the leases that were begun and have no result, in order.
 // Right after Open these are the ones a restart interrupted.
-func (j *Journal) Unfinished() []uint64 {
+func (j *Journal) Unfinished() []Lease {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.Sorted(maps.Keys(j.state.open))
+	return slices.SortedFunc(maps.Values(j.state.open), func(a, b Lease) int { return cmp.Compare(a.Number, b.Number) })
 }
 
 // Results returns what has not been acknowledged, in order of the leases.

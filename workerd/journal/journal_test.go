@@ -27,9 +27,12 @@ func open(t *testing.T, dir string) *Journal {
 	return j
 }
 
+// numbered is a lease with a job and an attempt that can be told from the number.
+func numbered(n uint64) Lease { return Lease{Number: n, Job: 10 * n, Attempt: uint32(n % 3)} }
+
 func begin(t *testing.T, j *Journal, lease uint64) {
 	t.Helper()
-	ticket, fresh := j.Begin(lease)
+	ticket, fresh := j.Begin(numbered(lease))
 	if !fresh {
 		t.Fatalf("lease %d counts as seen", lease)
 	}
@@ -70,7 +73,7 @@ func TestALeaseLivesThroughRestarts(t *testing.T) {
 	}
 
 	j = open(t, dir)
-	if got := j.Unfinished(); !slices.Equal(got, []uint64{9}) {
+	if got := j.Unfinished(); !slices.Equal(got, []Lease{numbered(9)}) {
 		t.Errorf("unfinished after restart: %v, want [9]", got)
 	}
 	if got := leases(j.Results()); !slices.Equal(got, []uint64{7}) {
@@ -83,7 +86,7 @@ func TestALeaseLivesThroughRestarts(t *testing.T) {
 		t.Errorf("highest: %d, want 9", j.Highest())
 	}
 	for _, lease := range []uint64{5, 7, 9} {
-		if _, fresh := j.Begin(lease); fresh {
+		if _, fresh := j.Begin(numbered(lease)); fresh {
 			t.Errorf("lease %d would start a second time", lease)
 		}
 	}
@@ -115,7 +118,7 @@ func TestAnOutcomeThatCannotBeStoredChangesNothing(t *testing.T) {
 			t.Fatal("stored")
 		}
 	}
-	if got := j.Unfinished(); !slices.Equal(got, []uint64{1}) {
+	if got := j.Unfinished(); !slices.Equal(got, []Lease{numbered(1)}) {
 		t.Errorf("unfinished: %v, want [1]", got)
 	}
 	finish(t, j, 1, "good")
@@ -133,7 +136,7 @@ func TestConcurrentCallersShareFlushes(t *testing.T) {
 	var all sync.WaitGroup
 	for lease := range uint64(n) {
 		all.Go(func() {
-			ticket, _ := j.Begin(lease + 1)
+			ticket, _ := j.Begin(numbered(lease + 1))
 			if err := ticket.Wait(); err != nil {
 				t.Error(err)
 			}
@@ -156,7 +159,7 @@ func TestADiskThatFailsAndRecovers(t *testing.T) {
 	j := open(t, dir)
 	begin(t, j, 1)
 	j.sync = func(*os.File) error { return unix.ENOSPC }
-	ticket, _ := j.Begin(2)
+	ticket, _ := j.Begin(numbered(2))
 	if err := ticket.Wait(); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("begin on a full disk: %v", err)
 	}
@@ -177,7 +180,7 @@ func TestADiskThatFailsAndRecovers(t *testing.T) {
 	if got := leases(again.Results()); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("results on disk: %v, want [1]", got)
 	}
-	if _, fresh := again.Begin(2); fresh {
+	if _, fresh := again.Begin(numbered(2)); fresh {
 		t.Error("lease 2 was forgotten")
 	}
 }
@@ -207,11 +210,11 @@ func TestTheFileStaysSmall(t *testing.T) {
 	}
 	j = open(t, dir)
 	for _, lease := range []uint64{1, 17, 2000, n - 1, n} {
-		if _, fresh := j.Begin(lease); fresh {
+		if _, fresh := j.Begin(numbered(lease)); fresh {
 			t.Errorf("lease %d was forgotten", lease)
 		}
 	}
-	if got := j.Unfinished(); !slices.Equal(got, []uint64{17}) {
+	if got := j.Unfinished(); !slices.Equal(got, []Lease{numbered(17)}) {
 		t.Errorf("unfinished: %v, want [17]", got)
 	}
 }
@@ -221,7 +224,7 @@ func TestAfterClose(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	ticket, _ := j.Begin(1)
+	ticket, _ := j.Begin(numbered(1))
 	if err := ticket.Wait(); !errors.Is(err, ErrClosed) {
 		t.Errorf("begin after close: %v, want ErrClosed", err)
 	}

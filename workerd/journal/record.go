@@ -12,7 +12,8 @@ import (
 
 // The file is a magic line and then records: the length of the body and its
 // CRC-32C, four bytes each, little-endian, and the body. A body is the kind, one
-// byte, the lease as a varint, and for a result the Outcome.
+// byte, the lease as a varint, and more by kind: of one that was seen its job and
+// attempt as varints, of a result the Outcome.
 const (
 	magic     = "weir worker journal 1\n"
 	headSize  = 8
@@ -31,6 +32,8 @@ const (
 type record struct {
 	kind    kind
 	lease   uint64
+	job     uint64      // of one that was seen
+	attempt uint32      // of one that was seen
 	outcome *pb.Outcome // of a result
 }
 
@@ -41,6 +44,10 @@ func (r record) appendTo(b []byte) ([]byte, error) {
 	b = append(b, make([]byte, headSize)...)
 	b = append(b, byte(r.kind))
 	b = binary.AppendUvarint(b, r.lease)
+	if r.kind == kindSeen {
+		b = binary.AppendUvarint(b, r.job)
+		b = binary.AppendUvarint(b, uint64(r.attempt))
+	}
 	if r.outcome != nil {
 		var err error
 		if b, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(b, r.outcome); err != nil {
@@ -70,18 +77,36 @@ func readRecord(b []byte) (r record, size int, ok bool) {
 	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
 		return r, 0, false
 	}
-	lease, used := binary.Uvarint(body[1:])
-	r = record{kind: kind(body[0]), lease: lease}
-	if used <= 0 || r.kind < kindFloor || r.kind > kindSettled {
-		return r, 0, false
-	}
-	if r.kind == kindResult {
-		r.outcome = new(pb.Outcome)
-		if proto.Unmarshal(body[1+used:], r.outcome) != nil {
-			return r, 0, false
-		}
+	if !r.read(body) {
+		return record{}, 0, false
 	}
 	return r, headSize + int(n), true
+}
+
+// read decodes a body whose checksum is right.
+func (r *record) read(body []byte) bool {
+	rest := body[1:]
+	number := func() uint64 {
+		v, n := binary.Uvarint(rest)
+		if n <= 0 {
+			rest = nil
+			return 0
+		}
+		rest = rest[n:]
+		return v
+	}
+	r.kind, r.lease = kind(body[0]), number()
+	switch r.kind {
+	case kindFloor, kindSettled:
+	case kindSeen:
+		r.job, r.attempt = number(), uint32(number())
+	case kindResult:
+		r.outcome = new(pb.Outcome)
+		return rest != nil && proto.Unmarshal(rest, r.outcome) == nil
+	default:
+		return false
+	}
+	return rest != nil
 }
 
 // readAll finds every sound record in b. After damage it looks for the next one

@@ -16,14 +16,14 @@ const keepSettled = 4096
 type state struct {
 	floor   uint64
 	highest uint64
-	open    map[uint64]struct{}    // seen, no result yet
+	open    map[uint64]Lease       // seen, no result yet
 	results map[uint64]*pb.Outcome // ended, not acknowledged
 	settled map[uint64]struct{}    // over, above the floor
 }
 
 func newState() *state {
 	return &state{
-		open:    map[uint64]struct{}{},
+		open:    map[uint64]Lease{},
 		results: map[uint64]*pb.Outcome{},
 		settled: map[uint64]struct{}{},
 	}
@@ -35,7 +35,7 @@ func (s *state) apply(r record) {
 	case kindFloor:
 		s.floor = max(s.floor, r.lease)
 	case kindSeen:
-		s.open[r.lease] = struct{}{}
+		s.open[r.lease] = Lease{r.lease, r.job, r.attempt}
 	case kindResult:
 		delete(s.open, r.lease)
 		s.results[r.lease] = r.outcome
@@ -71,8 +71,8 @@ func has[V any](m map[uint64]V, lease uint64) bool {
 // records is the shortest journal that says the same.
 func (s *state) records() []record {
 	all := []record{{kind: kindFloor, lease: s.floor}}
-	for lease := range s.open {
-		all = append(all, record{kind: kindSeen, lease: lease})
+	for _, l := range s.open {
+		all = append(all, record{kind: kindSeen, lease: l.Number, job: l.Job, attempt: l.Attempt})
 	}
 	for lease, outcome := range s.results {
 		all = append(all, record{kind: kindResult, lease: lease, outcome: outcome})
