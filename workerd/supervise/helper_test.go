@@ -48,6 +48,7 @@ func eachMode(t *testing.T, test func(t *testing.T, r *Runner)) {
 	for _, m := range modes() {
 		t.Run(m.String(), func(t *testing.T) {
 			r := &Runner{Mode: m}
+			t.Cleanup(r.Close)
 			if err := r.probe(t.Context()); err != nil {
 				t.Skipf("does not work on this machine: %v", err)
 			}

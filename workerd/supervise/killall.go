@@ -10,19 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killAll returns when no process of the command is left, or, as process 1 of a
-// namespace, leaves that to the kernel, which does it before our own end shows.
-func (s *supervisor) killAll() {
-	if s.start.Mode.Hides() {
-		s.signalAll()
-		return
-	}
-	// A process that forks while we look is found in a later pass: whoever loses
-	// its parent becomes our child, and when we have no child none is left.
+// killAll returns when no process of the command is left. One that forks while
+// we look is found in a later pass.
+func (j *job) killAll() {
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		s.signalAll()
 		select {
-		case <-s.none:
+		case <-j.none:
+			return
+		default:
+			j.signalAll()
+		}
+		select {
+		case <-j.none:
 			return
 		case <-time.After(pause):
 		}
@@ -30,8 +29,8 @@ func (s *supervisor) killAll() {
 }
 
 // signalAll sends SIGKILL to every process of the command that it can find.
-func (s *supervisor) signalAll() {
-	if s.start.Mode.Hides() {
+func (j *job) signalAll() {
+	if j.mode.Hides() {
 		_ = unix.Kill(-1, unix.SIGKILL) // everything in the namespace but us
 		return
 	}

@@ -12,55 +12,55 @@ import (
 
 // launch starts the command: its own session, /dev/null or the given file as
 // input, the caller's pipe as output and error.
-func (s *supervisor) launch() (pid int, err error) {
-	if info, err := os.Stat(s.start.Dir); err != nil || !info.IsDir() {
-		return 0, fmt.Errorf("working directory %s: %w", s.start.Dir, cmp.Or(err, error(syscall.ENOTDIR)))
+func launch(c start, files []int) (pid int, err error) {
+	if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
+		return 0, fmt.Errorf("working directory %s: %w", c.Dir, cmp.Or(err, error(syscall.ENOTDIR)))
 	}
-	path, err := s.lookPath()
+	path, err := c.lookPath()
 	if err != nil {
 		return 0, err
 	}
-	stdin := uintptr(0) // the supervisor's own, which is /dev/null
-	if s.start.Stdin {
-		stdin = fdStdin
+	out, in := uintptr(files[0]), uintptr(0) // ours is /dev/null
+	if len(files) > 1 {
+		in = uintptr(files[1])
 	}
-	pid, err = syscall.ForkExec(path, s.start.Argv, &syscall.ProcAttr{
-		Dir:   s.start.Dir,
-		Env:   s.start.Env,
-		Files: []uintptr{stdin, fdOutput, fdOutput},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: s.start.User, Pdeathsig: syscall.SIGKILL},
+	pid, err = syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{
+		Dir:   c.Dir,
+		Env:   c.Env,
+		Files: []uintptr{in, out, out},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: c.User, Pdeathsig: syscall.SIGKILL},
 	})
 	switch {
 	case err == nil:
 		return pid, nil
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
-		return 0, fmt.Errorf("start %q: %w; this machine is short of processes or memory", s.start.Argv[0], err)
+		return 0, fmt.Errorf("start %q: %w; this machine is short of processes or memory", c.Argv[0], err)
 	case errors.Is(err, syscall.ENOENT):
-		return 0, s.fault(syscall.ENOENT, "its interpreter is not installed")
+		return 0, c.fault(syscall.ENOENT, "its interpreter is not installed")
 	case errors.Is(err, syscall.E2BIG):
-		return 0, s.fault(syscall.E2BIG, "its arguments and environment are too long")
+		return 0, c.fault(syscall.E2BIG, "its arguments and environment are too long")
 	}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return 0, err
 	}
-	return 0, s.fault(errno, errno.Error())
+	return 0, c.fault(errno, errno.Error())
 }
 
-func (s *supervisor) fault(errno syscall.Errno, why string) error {
-	return &StartError{Argv0: s.start.Argv[0], Errno: errno, Why: why}
+func (c start) fault(errno syscall.Errno, why string) error {
+	return &StartError{Argv0: c.Argv[0], Errno: errno, Why: why}
 }
 
 // lookPath finds the program as a shell would: by the command's own PATH, and
 // from the command's own directory.
-func (s *supervisor) lookPath() (string, error) {
-	name := s.start.Argv[0]
+func (c start) lookPath() (string, error) {
+	name := c.Argv[0]
 	if strings.Contains(name, "/") {
-		return s.executable(name)
+		return c.executable(name)
 	}
 	var denied error
-	for _, dir := range filepath.SplitList(variable(s.start.Env, "PATH")) {
-		path, err := s.executable(filepath.Join(dir, name))
+	for _, dir := range filepath.SplitList(variable(c.Env, "PATH")) {
+		path, err := c.executable(filepath.Join(dir, name))
 		if err == nil {
 			return path, nil
 		}
@@ -71,23 +71,23 @@ func (s *supervisor) lookPath() (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", s.fault(syscall.ENOENT, "command not found")
+	return "", c.fault(syscall.ENOENT, "command not found")
 }
 
-func (s *supervisor) executable(path string) (string, error) {
+func (c start) executable(path string) (string, error) {
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(s.start.Dir, path)
+		path = filepath.Join(c.Dir, path)
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return "", s.fault(syscall.ENOENT, "no such file")
+		return "", c.fault(syscall.ENOENT, "no such file")
 	case err != nil:
-		return "", s.fault(syscall.EACCES, err.Error())
+		return "", c.fault(syscall.EACCES, err.Error())
 	case info.IsDir():
-		return "", s.fault(syscall.EACCES, "is a directory")
+		return "", c.fault(syscall.EACCES, "is a directory")
 	case info.Mode()&0o111 == 0:
-		return "", s.fault(syscall.EACCES, "permission denied: it is not executable")
+		return "", c.fault(syscall.EACCES, "permission denied: it is not executable")
 	}
 	return path, nil
 }

@@ -1,9 +1,7 @@
 package supervise
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 
@@ -42,42 +40,6 @@ func (m Mode) String() string {
 // Hides reports whether commands see a /proc of their own, and whether
 // Command.Hide works.
 func (m Mode) Hides() bool { return m == Namespace || m == UserNamespace }
-
-// Runner runs commands in one mode.
-type Runner struct {
-	Mode Mode
-	// Lesser is why New had to settle for Subreaper; nil where it had not.
-	Lesser error
-}
-
-// New returns a runner in the best mode that works here: a PID namespace as
-// root, one within a user namespace otherwise, else a subreaper. It tries by
-// running a supervisor.
-func New(ctx context.Context) (*Runner, error) {
-	best := Namespace
-	if os.Geteuid() != 0 {
-		best = UserNamespace
-	}
-	r := &Runner{Mode: best}
-	lesser := r.probe(ctx)
-	if lesser == nil {
-		return r, nil
-	}
-	r = &Runner{Mode: Subreaper, Lesser: lesser}
-	if err := r.probe(ctx); err != nil {
-		return nil, fmt.Errorf("supervise commands: %w", err)
-	}
-	return r, nil
-}
-
-// probe runs a supervisor that makes its namespaces and mounts, and nothing else.
-func (r *Runner) probe(ctx context.Context) error {
-	c := Command{Argv: []string{"probe"}, Dir: "/", probe: true}
-	if _, err := r.Run(ctx, c, io.Discard); err != nil {
-		return fmt.Errorf("try a %s: %w", r.Mode, err)
-	}
-	return nil
-}
 
 // attributes are those of the supervisor process itself. Pdeathsig is its second
 // means to notice our death, after the end of its control socket.

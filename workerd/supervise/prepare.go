@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -31,20 +30,24 @@ func closeOnExec() error {
 	return nil
 }
 
-// prepare makes this process what its command inherits from.
+// prepare makes this process what its commands inherit from.
 func (s *supervisor) prepare() error {
-	if s.start.Mode.Hides() {
-		if err := s.mounts(); err != nil {
+	if err := closeOnExec(); err != nil {
+		return fmt.Errorf("close inherited files: %w", err)
+	}
+	if s.mode.Hides() {
+		if err := ownMounts(); err != nil {
 			return err
 		}
-	} else if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become subreaper: %w", err)
 	} else {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("become subreaper: %w", err)
+		}
 		warmUp()
 	}
-	if s.start.Mode == UserNamespace {
-		if err := dropCapabilities(); err != nil {
-			return fmt.Errorf("drop capabilities: %w", err)
+	if s.mode == UserNamespace {
+		if err := keepCapabilities(); err != nil {
+			return fmt.Errorf("keep capabilities from commands: %w", err)
 		}
 	}
 	syscall.Umask(0o022)
@@ -61,58 +64,19 @@ func (s *supervisor) prepare() error {
 	return nil
 }
 
-// mounts gives this namespace a /proc that shows only its own processes, and
-// hides what the command should not see. Mounts of the host still arrive, none
-// of ours leave.
-func (s *supervisor) mounts() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("separate mounts: %w", err)
-	}
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount a private /proc: %w", err)
-	}
-	for _, dir := range s.start.Hide {
-		if err := hide(dir, s.start.Keep); err != nil {
-			return fmt.Errorf("hide %s: %w", dir, err)
-		}
-	}
-	return nil
-}
-
-// hide covers dir with an empty read-only file system, in which keep alone shows.
-func hide(dir, keep string) error {
-	kept := -1
-	if keep != "" && filepath.Dir(keep) == filepath.Clean(dir) {
-		fd, err := unix.Open(keep, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("open %s: %w", keep, err)
-		}
-		defer unix.Close(fd)
-		kept = fd
-	}
-	const flags = unix.MS_NOSUID | unix.MS_NODEV
-	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, "mode=0711,size=64k"); err != nil {
+// keepCapabilities lets this thread keep what it needs for mounts, but not pass
+// it on: without ambient and inheritable ones, exec drops all of a user that is
+// not root.
+func keepCapabilities() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&head, &caps[0]); err != nil {
 		return err
 	}
-	if kept >= 0 {
-		if err := os.Mkdir(keep, 0o711); err != nil {
-			return err
-		}
-		if err := unix.Mount("/proc/self/fd/"+strconv.Itoa(kept), keep, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("show %s: %w", keep, err)
-		}
-	}
-	return unix.Mount("", dir, "", flags|unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
-}
-
-// dropCapabilities takes from this thread, and so from the command, what it
-// needed for its mounts.
-func dropCapabilities() error {
-	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
+	caps[0].Inheritable, caps[1].Inheritable = 0, 0
 	return errors.Join(
 		unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0),
-		unix.Capset(&head, &none[0]),
+		unix.Capset(&head, &caps[0]),
 	)
 }
 

@@ -6,196 +6,194 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// title is argv[0] of a supervisor, by which Main knows it.
+// title is argv[0] of a supervisor, by which Main knows it; its mode follows.
 const title = "weir-job-supervisor"
 
 // process is the caller's side of one supervisor.
 type process struct {
-	cmd     *exec.Cmd
-	control *os.File // socket: orders out, the report in
-	output  *os.File // read end of the command's pipe
-	orders  *orders
-	stderr  tail
-	ended   chan struct{}
+	conn    *net.UnixConn
+	orders  *orderSender
+	reports *gob.Decoder
+	spoiled atomic.Bool // not fit for another command
+	expiry  *time.Timer // while idle
+
+	dead   chan struct{} // closed when the supervisor has ended; then these are set
+	err    error
+	stderr tail
 }
 
-// supervised runs c under a supervisor of its own, from start to end.
-func supervised(ctx context.Context, m Mode, c Command, out io.Writer) (Exit, error) {
-	// Pdeathsig watches the thread that forks: it must live as long as the child.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	p, err := spawn(m, c)
+// spawn starts a supervisor. It calls gone once, when there is none any more.
+func spawn(m Mode, gone func()) (*process, error) {
+	conn, theirs, err := controlSocket()
 	if err != nil {
-		return Exit{}, err
-	}
-	defer p.close()
-
-	var work sync.WaitGroup
-	var outErr error
-	work.Go(func() { outErr = p.copyOutput(out) })
-	work.Go(func() { p.watch(ctx, c) })
-	rep, err := p.converse(m, c)
-	waitErr := p.wait()
-	close(p.ended)
-	work.Wait()
-
-	switch {
-	case outErr != nil:
-		return Exit{}, fmt.Errorf("copy output: %w", outErr)
-	case err != nil:
-		return Exit{}, p.died(err, waitErr)
-	case rep.Broken != "":
-		return Exit{}, errors.New(rep.Broken)
-	case rep.Start != nil:
-		return Exit{}, rep.Start
-	}
-	return rep.Exit, nil
-}
-
-func spawn(m Mode, c Command) (_ *process, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
+		gone()
 		return nil, fmt.Errorf("make control socket: %w", err)
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
 	defer theirs.Close()
-	read, write, err := os.Pipe()
-	if err != nil {
-		ours.Close()
-		return nil, fmt.Errorf("make output pipe: %w", err)
-	}
-	defer write.Close()
-
-	p := &process{control: ours, output: read, orders: newOrders(ours), ended: make(chan struct{})}
-	p.cmd = &exec.Cmd{
-		Path:        "/proc/self/exe", // also after an upgrade replaced the file
-		Args:        []string{title},
+	p := &process{conn: conn, orders: newOrderSender(conn), reports: gob.NewDecoder(conn), dead: make(chan struct{})}
+	cmd := &exec.Cmd{
+		Path:        "/proc/self/exe", // also after an upgrade has replaced the file
+		Args:        []string{title, strconv.Itoa(int(m))},
 		Env:         []string{},
 		Dir:         "/",
 		Stderr:      &p.stderr,
-		ExtraFiles:  []*os.File{theirs, write},
+		ExtraFiles:  []*os.File{theirs},
 		SysProcAttr: m.attributes(),
 		WaitDelay:   stragglerWait,
 	}
-	if c.Stdin != nil {
-		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, c.Stdin)
-	}
-	if err := p.cmd.Start(); err != nil {
-		p.close()
+	started := make(chan error)
+	go func() {
+		defer gone()
+		// Pdeathsig watches the thread that forks: it must live as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.dead)
+		}
+	}()
+	if err := <-started; err != nil {
+		conn.Close()
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return p, nil
 }
 
-// converse says what to run and waits for the report. Every process of the
-// command but the supervisor may still be alive when it returns an error.
-func (p *process) converse(m Mode, c Command) (report, error) {
-	s := &start{Mode: m, Argv: c.Argv, Env: c.Env, Dir: c.Dir, User: c.User.credential(),
-		Stdin: c.Stdin != nil, Hide: c.Hide, Keep: c.Keep, Probe: c.probe}
-	var rep report
-	err := p.orders.send(order{Start: s})
-	if err == nil {
-		err = gob.NewDecoder(p.control).Decode(&rep)
-	}
+func controlSocket() (ours *net.UnixConn, theirs *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		p.control.Close() // a supervisor that still lives kills everything and ends
+		return nil, nil, err
 	}
-	return rep, err
+	near := os.NewFile(uintptr(pair[0]), "control")
+	defer near.Close() // FileConn makes a copy
+	theirs = os.NewFile(uintptr(pair[1]), "control")
+	conn, err := net.FileConn(near)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
 }
 
-// watch turns the end of ctx into orders to the supervisor. An order that cannot
-// be sent means that the supervisor is gone, and with it the command.
-func (p *process) watch(ctx context.Context, c Command) {
+// alive reports whether the supervisor still runs.
+func (p *process) alive() bool {
 	select {
-	case <-p.ended:
+	case <-p.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+// end makes the supervisor kill whatever it still runs, and end.
+func (p *process) end() { p.conn.Close() }
+
+// run runs one command from start to end.
+func (p *process) run(ctx context.Context, c Command, out io.Writer) (Exit, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return Exit{}, fmt.Errorf("make output pipe: %w", err)
+	}
+	defer read.Close()
+	files := []*os.File{write}
+	if c.Stdin != nil {
+		files = append(files, c.Stdin)
+	}
+	err = p.orders.send(order{Start: &start{Argv: c.Argv, Env: c.Env, Dir: c.Dir, User: c.User.credential(),
+		Hide: c.Hide, Keep: c.Keep, Probe: c.probe}}, files...)
+	write.Close()
+	if err != nil {
+		return Exit{}, p.died(err)
+	}
+	var work sync.WaitGroup
+	var outErr error
+	ended := make(chan struct{})
+	work.Go(func() { outErr = p.copyOutput(read, out) })
+	work.Go(func() { p.watch(ctx, c, ended) })
+	rep, err := p.await()
+	close(ended)
+	// All are dead: what is left of the output is in the pipe. Only a stranger
+	// that was handed the pipe could still hold it open.
+	_ = read.SetReadDeadline(time.Now().Add(stragglerWait))
+	work.Wait()
+	if outErr != nil {
+		return Exit{}, fmt.Errorf("copy output: %w", outErr)
+	}
+	return rep.Exit, err
+}
+
+// await returns when every process of the command is dead.
+func (p *process) await() (report, error) {
+	var rep report
+	if err := p.reports.Decode(&rep); err != nil {
+		return rep, p.died(err)
+	}
+	switch {
+	case rep.Broken != "":
+		p.spoiled.Store(true)
+		return rep, errors.New(rep.Broken)
+	case rep.Start != nil:
+		return rep, rep.Start
+	}
+	return rep, nil
+}
+
+// watch turns the end of ctx into orders to the supervisor.
+func (p *process) watch(ctx context.Context, c Command, ended <-chan struct{}) {
+	select {
+	case <-ended:
 		return
 	case <-ctx.Done():
 	}
-	grace := c.grace(context.Cause(ctx))
-	_ = p.orders.send(order{Stop: &stop{Grace: grace}})
+	p.stop(c.grace(context.Cause(ctx)))
 	select {
-	case <-p.ended:
+	case <-ended:
 	case <-c.Kill:
-		_ = p.orders.send(order{Stop: &stop{}})
+		p.stop(0)
 	}
 }
 
-// wait returns when the supervisor has ended. In the namespace modes that is
-// when the kernel has killed the rest. Then what is left of the output is in the
-// pipe; only a stranger that was handed the pipe could still hold it open.
-func (p *process) wait() error {
-	err := p.cmd.Wait()
-	_ = p.output.SetReadDeadline(time.Now().Add(stragglerWait))
-	return err
+// stop tells the supervisor to end its command. An order that cannot be sent
+// means that the supervisor is gone, and its command with it.
+func (p *process) stop(grace time.Duration) {
+	p.spoiled.Store(true)
+	_ = p.orders.send(order{Stop: &stop{Grace: grace}})
 }
 
-// stragglerWait is how long output is awaited from a pipe that some process
-// outside of the command keeps open.
-const stragglerWait = 500 * time.Millisecond
-
-// pipeSize is how much a pipe holds at most.
-const pipeSize = 64 << 10
-
-// copyOutput copies until no process holds the pipe, or until the command is dead
-// and the pipe is empty. After a failed write it kills the command and reads on,
-// so that nothing waits for us.
-func (p *process) copyOutput(out io.Writer) (failed error) {
-	buf := make([]byte, pipeSize)
-	for left := -1; left != 0; {
-		n, err := p.output.Read(buf)
-		if n > 0 && failed == nil {
-			if _, failed = out.Write(buf[:n]); failed != nil {
-				_ = p.orders.send(order{Stop: &stop{}})
-			}
-		}
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && left < 0:
-			left = pipeSize // out may have been slow: take what the dead have left
-		case err != nil:
-			return failed
-		case left > 0:
-			left = max(0, left-n)
-		}
-		if left > 0 {
-			_ = p.output.SetReadDeadline(time.Now().Add(stragglerWait))
-		}
+// died ends a supervisor that broke its protocol, and says why it did.
+func (p *process) died(err error) error {
+	p.spoiled.Store(true)
+	p.end()
+	<-p.dead
+	if p.err != nil {
+		err = p.err
 	}
-	return failed
-}
-
-// died explains a supervisor that ended without a report.
-func (p *process) died(err, waitErr error) error {
-	if waitErr != nil {
-		err = waitErr
-	}
-	if said := strings.TrimSpace(p.stderr.String()); said != "" {
+	if said := strings.TrimSpace(string(p.stderr)); said != "" {
 		return fmt.Errorf("supervisor ended early: %w: %s", err, said)
 	}
 	return fmt.Errorf("supervisor ended early: %w", err)
 }
 
-func (p *process) close() {
-	p.control.Close()
-	p.output.Close()
-}
-
 // tail keeps the end of what a supervisor says when it breaks.
-type tail struct{ b []byte }
+type tail []byte
 
 func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	t.b = t.b[max(0, len(t.b)-4096):]
+	*t = append(*t, p...)
+	*t = (*t)[max(0, len(*t)-4096):]
 	return len(p), nil
 }
-
-func (t *tail) String() string { return string(t.b) }

@@ -14,10 +14,8 @@
 package supervise
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,31 +91,10 @@ func (e *StartError) Code() int {
 	return 126
 }
 
-// Run runs c and copies its standard output and error, which are one pipe, to
-// out. It returns when every process of c is dead and all they wrote is in out.
-//
-// A *StartError means that c cannot be run anywhere. Any other error is this
-// machine's: the supervisor could not be started, or out failed (then c is
-// killed). A done ctx stops c, and the Exit says how that ended.
-func (r *Runner) Run(ctx context.Context, c Command, out io.Writer) (Exit, error) {
-	if err := c.validate(); err != nil {
-		return Exit{}, err
-	}
-	if !hooked.Load() {
-		return Exit{}, errors.New("run a command: this program's main does not call supervise.Main first")
-	}
-	if ctx.Err() != nil {
-		return Exit{}, fmt.Errorf("run %q: %w", c.Argv[0], context.Cause(ctx))
-	}
-	exit, err := supervised(ctx, r.Mode, c, out)
-	var start *StartError
-	if err != nil && !errors.As(err, &start) {
-		err = fmt.Errorf("run %q: %w", c.Argv[0], err)
-	}
-	return exit, err
-}
-
 func (c Command) validate() error {
+	if !hooked.Load() {
+		return errors.New("run a command: this program's main does not call supervise.Main first")
+	}
 	if len(c.Argv) == 0 || c.Argv[0] == "" {
 		return errors.New("run a command: it has no program name")
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 func TestReportsHowItEnded(t *testing.T) {
@@ -68,7 +70,7 @@ func TestStartsCleanly(t *testing.T) {
 
 func TestOwnProcAndNoCapabilities(t *testing.T) {
 	eachMode(t, func(t *testing.T, r *Runner) {
-		_, out := run(t, r, shell("m", `ls -d /proc/[0-9]* | wc -l; grep CapEff /proc/self/status; cat /proc/1/environ 2>&1 | wc -c`))
+		_, out := run(t, r, shell("m", `set -- /proc/[0-9]*; echo $#; grep CapEff /proc/self/status`))
 		fields := strings.Fields(out)
 		if r.Mode.Hides() && len(fields[0]) > 1 {
 			t.Errorf("%s processes show in a private /proc", fields[0])
@@ -127,6 +129,7 @@ func TestCannotBeStarted(t *testing.T) {
 
 func TestRefusesNonsense(t *testing.T) {
 	r := &Runner{Mode: Subreaper}
+	t.Cleanup(r.Close)
 	for _, c := range []Command{
 		{Dir: "/"}, {Argv: []string{""}, Dir: "/"}, {Argv: []string{"true"}, Dir: "relative"},
 		{Argv: []string{"true", "a\x00b"}, Dir: "/"}, {Argv: []string{"true"}, Env: []string{"A=\x00"}, Dir: "/"},
@@ -286,6 +289,7 @@ func TestNewTakesTheBestMode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(r.Close)
 	if !slices.Contains(modes(), r.Mode) || (r.Lesser != nil) != (r.Mode == Subreaper) {
 		t.Errorf("mode %s, because %v", r.Mode, r.Lesser)
 	}
@@ -305,4 +309,63 @@ func TestWithoutChildrenFiles(t *testing.T) {
 			t.Errorf("%d is not in %v", cmd.Process.Pid, found)
 		}
 	}
+}
+
+// TestSupervisorsAreUsedAgain: one command after the other has one supervisor,
+// commands at the same time have one each, and Close ends them all.
+func TestSupervisorsAreUsedAgain(t *testing.T) {
+	eachMode(t, func(t *testing.T, r *Runner) {
+		r.Close() // the probe's
+		r = &Runner{Mode: r.Mode}
+		supervisors := func() int { return len(children(os.Getpid())) }
+		before := supervisors()
+		for i := range 20 {
+			mark := newMark(t)
+			exit, out := run(t, r, shell(mark, fmt.Sprintf("sleep 1000 & echo %d; exit %d", i, i)))
+			if exit != (Exit{Code: i}) || out != fmt.Sprintf("%d\n", i) || len(alive(mark)) > 0 {
+				t.Errorf("command %d: %v, %q, alive: %v", i, exit, out, alive(mark))
+			}
+		}
+		if n := supervisors() - before; n != 1 {
+			t.Errorf("20 commands one after the other had %d supervisors", n)
+		}
+		var group errgroup.Group
+		for range 4 {
+			group.Go(func() error {
+				_, err := r.Run(t.Context(), shell("m", "sleep 0.5"), io.Discard)
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		if n := supervisors() - before; n < 1 || n > 4 {
+			t.Errorf("4 commands at a time left %d supervisors", n)
+		}
+		r.Close()
+		if n := supervisors() - before; n != 0 {
+			t.Errorf("%d supervisors are left after Close", n)
+		}
+		if _, err := r.Run(t.Context(), shell("m", "true"), io.Discard); !errors.Is(err, errClosed) {
+			t.Errorf("run after Close: %v", err)
+		}
+	})
+}
+
+// TestDeadSupervisor: one that was killed fails its own command and no later one.
+func TestDeadSupervisor(t *testing.T) {
+	eachMode(t, func(t *testing.T, r *Runner) {
+		mine := children(os.Getpid())
+		_, err := r.Run(t.Context(), shell("m", "echo ready; exec sleep 1000"), &onFirstWrite{do: func() {
+			for _, pid := range mine {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}})
+		if err == nil {
+			t.Error("no error from a command whose supervisor died")
+		}
+		if exit, out := run(t, r, shell("m", "echo fine")); !exit.Ok() || out != "fine\n" {
+			t.Errorf("the next command: %v, %q", exit, out)
+		}
+	})
 }
