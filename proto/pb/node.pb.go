@@ -398,6 +398,7 @@ type NodeStatus struct {
 	Version       string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
 	FeatureLevel  uint32                 `protobuf:"varint,16,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
 	Members       []*Member              `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"`
+	NowMs         int64                  `protobuf:"varint,18,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"` // wall clock, to measure skew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -549,6 +550,13 @@ func (x *NodeStatus) GetMembers() []*Member {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *NodeStatus) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
 }
 
 type Member struct {
@@ -1614,7 +1622,7 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\x0eleader_address\x18\x02 \x01(\tR\rleaderAddress\x12\x14\n" +
 	"\x05added\x18\x03 \x01(\bR\x05added\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\"\x0f\n" +
-	"\rStatusRequest\"\x85\x04\n" +
+	"\rStatusRequest\"\x9c\x04\n" +
 	"\n" +
 	"NodeStatus\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
@@ -1637,7 +1645,8 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\x03why\x18\x0e \x01(\tR\x03why\x12\x18\n" +
 	"\aversion\x18\x0f \x01(\tR\aversion\x12#\n" +
 	"\rfeature_level\x18\x10 \x01(\rR\ffeatureLevel\x12)\n" +
-	"\amembers\x18\x11 \x03(\v2\x0f.weir.v1.MemberR\amembers\"\xe4\x01\n" +
+	"\amembers\x18\x11 \x03(\v2\x0f.weir.v1.MemberR\amembers\x12\x15\n" +
+	"\x06now_ms\x18\x12 \x01(\x03R\x05nowMs\"\xe4\x01\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
