@@ -18,8 +18,8 @@ func (s *State) store(old, j *Job) {
 		s.unlink(old)
 		s.link(j)
 		s.tally(j, old.State, j.State)
-	} else if j.Running() {
-		s.running.set(j) // the same place, the new record
+	} else if j.State != pb.JobState_JOB_STATE_SETTLED {
+		s.link(j) // at the same place, the new record
 	}
 }
 

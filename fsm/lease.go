@@ -22,7 +22,7 @@ func (s *State) grantLease(c *pb.GrantLease) Result {
 
 func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
 	if j.State != pb.JobState_JOB_STATE_QUEUED {
-		return nil, refusal(Refused, "job %d is not in the backlog: it is %s", j.ID, StateName(j.State))
+		return nil, refusal(Refused, "job %d is not in the backlog: its state is %s", j.ID, StateName(j.State))
 	}
 	w, ok := s.Worker(j.Pool, worker)
 	if !ok {
