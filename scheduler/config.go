@@ -111,7 +111,7 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-const minLogBudget = 64 << 20
+const minLogBudget = 256 << 20
 
 type problem func(format string, args ...any)
 

@@ -143,7 +143,7 @@ func needed(may Kind) string {
 	if may == Node {
 		return "a node certificate: weir tls cert create"
 	}
-	return fmt.Sprintf("a capability of kind %s: weir cap create", strings.ReplaceAll((may &^ Node).String(), ", ", " or "))
+	return fmt.Sprintf("a capability of kind %s: weir cap create", strings.ReplaceAll((may&^Node).String(), ", ", " or "))
 }
 
 // origin reads what the connection proves, and what a node passes on.

@@ -52,10 +52,8 @@ func End(ctx context.Context, err error) {
 	}
 }
 
+// add registers a stream; those of nodes have no capability.
 func (t *streams) add(capability string, s *stream) (remove func()) {
-	if capability == "" {
-		return func() {}
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open[capability] == nil {
@@ -97,6 +95,17 @@ func (t *streams) revoke(capability string) int {
 		s.end(&ended{revoked(capability)})
 	}
 	return len(t.open[capability])
+}
+
+// EndAll ends every open stream with err, because the node stops.
+func (g *Guard) EndAll(err error) {
+	g.streams.mu.Lock()
+	defer g.streams.mu.Unlock()
+	for _, open := range g.streams.open {
+		for s := range open {
+			s.end(&ended{err})
+		}
+	}
 }
 
 // holders returns the capabilities that have open streams.

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/scheduler/auth"
+)
+
+// CreatePool makes a pool, and its first worker capability when the request
+// brings the hash of its token.
+func (s *Server) CreatePool(ctx context.Context, req *pb.CreatePoolRequest) (*pb.CreatePoolReply, error) {
+	id := auth.From(ctx)
+	if err := id.MayUsePool(req.Name); err != nil {
+		return nil, err
+	}
+	if err := s.checkSideToken(id, req.WorkerTokenSha256); err != nil {
+		return nil, err
+	}
+	create := &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: req.Name, Config: req.Config}}
+	if _, err := s.propose(ctx, &pb.Command{Op: create}); err != nil {
+		return nil, err
+	}
+	reply := &pb.CreatePoolReply{}
+	var err error
+	if reply.Pool, err = s.localPool(req.Name); err != nil || len(req.WorkerTokenSha256) == 0 {
+		return reply, err
+	}
+	reply.Worker, err = s.newCapability(ctx, req.WorkerTokenSha256, &pb.Capability{
+		Kind: pb.CapabilityKind_CAPABILITY_WORKER, Pools: []string{req.Name}, Note: "first of the pool",
+	}, false)
+	if err != nil {
+		return nil, fmt.Errorf("pool %s was created, its worker capability was not (make one with weir cap create): %w", req.Name, err)
+	}
+	return reply, nil
+}
+
+// UpdatePool replaces a pool's configuration.
+func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb.Pool, error) {
+	if err := auth.From(ctx).MayUsePool(req.Name); err != nil {
+		return nil, err
+	}
+	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: req.Config}}
+	if _, err := s.propose(ctx, &pb.Command{Op: update}); err != nil {
+		return nil, err
+	}
+	return s.localPool(req.Name)
+}
+
+// DeletePool forgets a pool that has no jobs to run.
+func (s *Server) DeletePool(ctx context.Context, req *pb.DeletePoolRequest) (*pb.DeletePoolReply, error) {
+	if err := auth.From(ctx).MayUsePool(req.Name); err != nil {
+		return nil, err
+	}
+	remove := &pb.Command_DeletePool{DeletePool: &pb.DeletePool{Name: req.Name}}
+	if _, err := s.propose(ctx, &pb.Command{Op: remove}); err != nil {
+		return nil, err
+	}
+	return &pb.DeletePoolReply{}, nil
+}
+
+// ListPools returns the pools that the caller may use.
+func (s *Server) ListPools(ctx context.Context, req *pb.ListPoolsRequest) (*pb.ListPoolsReply, error) {
+	id := auth.From(ctx)
+	reply := &pb.ListPoolsReply{}
+	err := s.read(ctx, req.Stale, func(st *fsm.State) {
+		for p := range st.Pools() {
+			if id.InPool(p.Name) {
+				reply.Pools = append(reply.Pools, fsm.PoolPB(p))
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range reply.Pools {
+		s.addLive(p)
+	}
+	return reply, nil
+}
+
+// GetPool returns one pool.
+func (s *Server) GetPool(ctx context.Context, req *pb.GetPoolRequest) (*pb.Pool, error) {
+	if err := auth.From(ctx).MayUsePool(req.Name); err != nil {
+		return nil, err
+	}
+	if !req.Stale {
+		if err := s.Store.Read(ctx, func(*fsm.State) {}); err != nil {
+			return nil, err
+		}
+	}
+	return s.localPool(req.Name)
+}
+
+func (s *Server) localPool(name string) (*pb.Pool, error) {
+	var pool *pb.Pool
+	s.Store.View(func(st *fsm.State) {
+		if p, ok := st.Pool(name); ok {
+			pool = fsm.PoolPB(p)
+		}
+	})
+	if pool == nil {
+		return nil, &fsm.Refusal{Kind: fsm.NotFound, Message: fmt.Sprintf("there is no pool %s: weir pool list shows those that are", quote(name))}
+	}
+	s.addLive(pool)
+	return pool, nil
+}
+
+// addLive fills in what only the leader knows of a pool's workers.
+func (s *Server) addLive(p *pb.Pool) {
+	if !s.Forwarder.Leads() {
+		return
+	}
+	ready := map[string]bool{}
+	for _, w := range s.Leader.Workers(p.Name) {
+		if w.Connected {
+			p.WorkersConnected++
+			ready[w.Name] = w.State == "ready"
+		}
+	}
+	s.Store.View(func(st *fsm.State) {
+		for w := range st.Workers(p.Name) {
+			if ready[w.Name] {
+				p.FreeSlots += int64(w.Free())
+			}
+		}
+	})
+}
+
+// ListWorkers returns the workers of one pool, or of all.
+func (s *Server) ListWorkers(ctx context.Context, req *pb.ListWorkersRequest) (*pb.ListWorkersReply, error) {
+	id := auth.From(ctx)
+	if req.Pool != "" {
+		if err := id.MayUsePool(req.Pool); err != nil {
+			return nil, err
+		}
+		if _, err := s.GetPool(ctx, &pb.GetPoolRequest{Name: req.Pool, Stale: req.Stale}); err != nil {
+			return nil, err
+		}
+	}
+	var known []*pb.Worker
+	err := s.read(ctx, req.Stale, func(st *fsm.State) {
+		for w := range st.Workers(req.Pool) {
+			known = append(known, fsm.WorkerPB(w))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.Forwarder.Leads() {
+		known = s.Leader.Workers(req.Pool)
+	}
+	reply := &pb.ListWorkersReply{}
+	for _, w := range known {
+		if id.InPool(w.Pool) {
+			reply.Workers = append(reply.Workers, w)
+		}
+	}
+	return reply, nil
+}
+
+// ForgetWorker frees a worker's name for another instance key.
+func (s *Server) ForgetWorker(ctx context.Context, req *pb.ForgetWorkerRequest) (*pb.ForgetWorkerReply, error) {
+	if err := auth.From(ctx).MayUsePool(req.Pool); err != nil {
+		return nil, err
+	}
+	forget := &pb.Command_ForgetWorker{ForgetWorker: &pb.ForgetWorker{Pool: req.Pool, Name: req.Name}}
+	if _, err := s.propose(ctx, &pb.Command{Op: forget}); err != nil {
+		return nil, err
+	}
+	return &pb.ForgetWorkerReply{}, nil
+}
+
+// propose commits a command on behalf of the caller.
+func (s *Server) propose(ctx context.Context, c *pb.Command) (fsm.Result, error) {
+	c.Actor = auth.From(ctx).Actor()
+	return s.Store.Propose(ctx, c)
+}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/scheduler/auth"
+)
+
+// marshal gives equal bytes for equal specs, so that a repeat is recognised.
+var marshal = proto.MarshalOptions{Deterministic: true}
+
+// submission is a checked submit, with the grant that rides along.
+type submission struct {
+	command *pb.Command
+	release func(granted bool)
+}
+
+// Submit makes one job.
+func (s *Server) Submit(ctx context.Context, req *pb.SubmitRequest) (*pb.SubmitReply, error) {
+	sub, err := s.prepare(auth.From(ctx), req)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.Store.Propose(ctx, sub.command)
+	sub.settle(result, err)
+	if err != nil {
+		return nil, err
+	}
+	return submitReply(req.Seq, result), nil
+}
+
+// prepare checks a request and makes the command of it.
+func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, error) {
+	client, err := id.SubmitsFor(req.Client)
+	if err != nil {
+		return submission{}, err
+	}
+	if err := checkSubmit(req); err != nil {
+		return submission{}, err
+	}
+	if err := id.MayUsePool(req.Pool); err != nil {
+		return submission{}, err
+	}
+	spec, err := marshal.Marshal(req.Spec)
+	if err != nil {
+		return submission{}, invalid("the job's description cannot be stored: %v", err)
+	}
+	if len(spec) > fsm.MaxSpecBytes {
+		return submission{}, invalid("the job's description is %d bytes, at most %d are allowed", len(spec), fsm.MaxSpecBytes)
+	}
+	digest := sha256.Sum256(spec)
+	slots := max(req.Spec.Slots, 1)
+	worker, release := s.Leader.Suggest(req.Pool, req.Spec.Urgent, req.Spec.CacheHint, slots, req.Spec.Labels)
+	return submission{
+		release: release,
+		command: &pb.Command{Actor: id.Actor(), Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
+			Client: client, Pool: req.Pool, Key: req.Key, Spec: spec, SpecSha256: digest[:],
+			CacheHint: req.Spec.CacheHint, Urgent: req.Spec.Urgent, Slots: slots, Labels: req.Spec.Labels,
+			GrantTo: worker,
+		}}},
+	}, nil
+}
+
+func checkSubmit(req *pb.SubmitRequest) error {
+	if err := fsm.ValidateName("pool", req.Pool); err != nil {
+		return invalid("%v", err)
+	}
+	if req.Key != nil {
+		if err := fsm.ValidateRequestKey(req.Key.Id); err != nil {
+			return invalid("%v", err)
+		}
+	}
+	return validateSpec(req.Spec)
+}
+
+// settle tells the planner what became of the grant.
+func (p submission) settle(result fsm.Result, err error) {
+	if p.release != nil {
+		p.release(err == nil && result.Lease != 0)
+	}
+}
+
+func submitReply(seq uint64, r fsm.Result) *pb.SubmitReply {
+	return &pb.SubmitReply{Seq: seq, Job: uint64(r.Job), Repeat: r.Repeat, Lease: uint64(r.Lease), Worker: r.Worker}
+}

@@ -1,0 +1,121 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler/auth"
+)
+
+// Watch sends a job's state now and after each change, until it settles. While
+// the job waits, its place and the reason are sent when they change, at most
+// once a second. It ends as no_leader when this node's office does.
+func (s *Server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.JobEvent]) error {
+	ctx, cancel, err := s.whileLeading(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	id := fsm.JobID(req.Id)
+	w := s.watches.watchJob(id)
+	defer s.watches.forgetJob(w)
+	if err := s.Store.Read(ctx, func(*fsm.State) {}); err != nil {
+		return err
+	}
+	var last *pb.JobEvent
+	for {
+		event, job, err := s.jobEvent(id)
+		if err != nil {
+			return err
+		}
+		if err := auth.From(ctx).MaySee(job); err != nil {
+			return err
+		}
+		s.watches.waits(w, job.Pool, job.Waiting())
+		if changed(last, event, job == w.seen) {
+			if err := stream.Send(event); err != nil {
+				return err
+			}
+			last, w.seen = event, job
+		}
+		if job.State == pb.JobState_JOB_STATE_SETTLED {
+			return nil
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// jobEvent shows the job as it is now. Records of the state never change, so an
+// equal pointer is an equal job.
+func (s *Server) jobEvent(id fsm.JobID) (*pb.JobEvent, *fsm.Job, error) {
+	job, refusal := s.localJob(uint64(id))
+	if refusal != nil {
+		return nil, nil, refusal
+	}
+	event := &pb.JobEvent{Job: fsm.JobPB(job, true)}
+	if job.Waiting() {
+		if ahead, why, _, err := s.Leader.Explain(id); err == nil {
+			event.Ahead, event.Why = uint64(ahead), why
+		}
+	}
+	return event, job, nil
+}
+
+func changed(last, now *pb.JobEvent, sameJob bool) bool {
+	return last == nil || !sameJob || last.Ahead != now.Ahead || last.Why != now.Why
+}
+
+// WatchSettled sends the jobs that settle from now on: those of the caller's
+// client, or everyone's for a caller that has none. The stream's headers say
+// that it has begun.
+func (s *Server) WatchSettled(_ *pb.WatchSettledRequest, stream grpc.ServerStreamingServer[pb.SettledJobs]) error {
+	ctx, cancel, err := s.whileLeading(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	w := s.watches.watchSettled(auth.From(ctx))
+	defer s.watches.forgetSettled(w)
+	if err := stream.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		batch, err := w.take()
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(batch); err != nil {
+			return err
+		}
+	}
+}
+
+// whileLeading returns a context that also ends, as no_leader, with this node's
+// office.
+func (s *Server) whileLeading(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	term, ok := s.Store.Leading()
+	if !ok {
+		return nil, nil, raftnode.ErrNotLeader
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(term, func() {
+		end(fmt.Errorf("node %s leads no more: %w", s.Name, raftnode.ErrNotLeader))
+	})
+	return ctx, func() { stop(); end(errors.New("the watch is over")) }, nil
+}

@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
+	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler/auth"
+)
+
+// helloTimeout is how long a worker's stream may stay silent before it says
+// who it is.
+const helloTimeout = 10 * time.Second
+
+// Session is a worker's control stream: served by the leader, redirected or
+// relayed to it by any other node.
+func (s *Server) Session(stream pb.WorkerService_SessionServer) error {
+	first, err := awaitHello(stream.Context(), stream.Recv)
+	if err != nil {
+		return err
+	}
+	hello := first.Hello
+	if hello == nil {
+		return invalid("a worker's first message must say hello")
+	}
+	if err := workerOf(stream.Context(), hello.Pool, hello.Name); err != nil {
+		return err
+	}
+	switch r := s.routeWorker(stream.Context(), hello.Relay); {
+	case r.here:
+		return s.Leader.Serve(stream, hello, caller(stream.Context()))
+	case r.relay != "":
+		return s.relay(stream, r.relay, pb.WorkerService_Session_FullMethodName, first)
+	default:
+		return stream.Send(&pb.NodeMessage{Redirect: r.redirect})
+	}
+}
+
+// ShipLogs is the stream of a worker's log bytes, routed as its session is.
+func (s *Server) ShipLogs(stream pb.WorkerService_ShipLogsServer) error {
+	first, err := awaitHello(stream.Context(), stream.Recv)
+	if err != nil {
+		return err
+	}
+	hello := first.Hello
+	if hello == nil || len(first.Offers) > 0 || len(first.Chunks) > 0 {
+		return invalid("a log stream's first message must say hello, and nothing else")
+	}
+	if err := workerOf(stream.Context(), hello.Pool, hello.Name); err != nil {
+		return err
+	}
+	switch r := s.routeWorker(stream.Context(), hello.Relay); {
+	case r.here:
+		return s.Logs.Ship(stream, hello, caller(stream.Context()))
+	case r.relay != "":
+		return s.relay(stream, r.relay, pb.WorkerService_ShipLogs_FullMethodName, first)
+	default:
+		return stream.Send(&pb.LogDown{Redirect: r.redirect})
+	}
+}
+
+// awaitHello receives the first message; a stream that sends none is ended.
+func awaitHello[M any](ctx context.Context, receive func() (*M, error)) (*M, error) {
+	timer := time.AfterFunc(helloTimeout, func() {
+		auth.End(ctx, invalid("the worker said nothing for %v", helloTimeout))
+	})
+	defer timer.Stop()
+	return receive()
+}
+
+// workerOf refuses a worker whose capability is for other pools.
+func workerOf(ctx context.Context, pool, name string) error {
+	id := auth.From(ctx)
+	if id.Kind == auth.Unverified {
+		return nil // the leader tells; this node only shows the way
+	}
+	if err := errors.Join(fsm.ValidateName("pool", pool), fsm.ValidateName("worker", name)); err != nil {
+		return invalid("%v", err)
+	}
+	if slices.Contains(id.Pools, pool) {
+		return nil
+	}
+	return &fsm.Refusal{Kind: reason.Denied, Message: fmt.Sprintf(
+		"worker %s: the capability is for pool %s, not for %s: start it with --pool %[2]s, or ask for a capability of pool %[3]s: weir cap create",
+		name, strings.Join(id.Pools, ", "), pool)}
+}
+
+// route says what becomes of a worker's stream on this node.
+type route struct {
+	here     bool
+	relay    string       // the leader's address: pass the stream on
+	redirect *pb.Redirect // the worker must go there
+}
+
+func (s *Server) routeWorker(ctx context.Context, wantsRelay bool) route {
+	if s.Forwarder.Leads() {
+		return route{here: true}
+	}
+	leader, ok := s.Forwarder.Leader()
+	if ok && leader.Name == s.Name { // elected, but not in office yet
+		ok = false
+	}
+	redirect := &pb.Redirect{Addresses: s.addresses(), Why: fmt.Sprintf("node %s does not lead and knows no leader", s.Name)}
+	if ok {
+		redirect.Leader, redirect.Why = leader.Address, fmt.Sprintf("node %s leads, not %s", leader.Name, s.Name)
+	}
+	if ok && wantsRelay && auth.From(ctx).RelayedBy == "" { // never twice
+		return route{relay: leader.Address}
+	}
+	return route{redirect: redirect}
+}
+
+// relay passes a worker's stream on to the leader.
+func (s *Server) relay(stream grpc.ServerStream, leader, name string, first proto.Message) error {
+	conn, err := s.Forwarder.Peers.Conn(leader)
+	if err != nil {
+		return fmt.Errorf("%w: %w", raftnode.ErrNotLeader, err)
+	}
+	out := metadata.AppendToOutgoingContext(s.Forwarder.outgoing(stream.Context()), reason.MetaRelayedBy, s.Name)
+	return pass(stream, conn, out, name, methods[name], first)
+}
+
+// addresses are the members' advertised ones.
+func (s *Server) addresses() []string {
+	var all []string
+	for _, m := range s.Forwarder.Peers.Members() {
+		all = append(all, m.Address)
+	}
+	return all
+}
+
+func caller(ctx context.Context) Caller {
+	id := auth.From(ctx)
+	return Caller{CapabilityID: id.Capability, Remote: id.Remote, RelayedBy: id.RelayedBy}
+}
