@@ -133,7 +133,9 @@ func (g *guardedLog) write(w *write) error {
 				return fmt.Errorf("append to the log: %w", errStalled)
 			}
 		}
-		g.office.askOthers()
+		if g.office.leading() {
+			g.office.askOthers()
+		}
 		pause.Reset(min(g.deadline/2, 200*time.Millisecond))
 		if waited := time.Since(begun); waited < g.deadline {
 			pause.Reset(g.deadline - waited)

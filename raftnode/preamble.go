@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // After the TLS handshake of a raft/1 connection the dialer says who it is, whom
@@ -32,6 +34,15 @@ type preambleReply struct {
 	Cluster ClusterID `json:"cluster"`
 	ID      NodeID    `json:"id"`
 	Refused string    `json:"refused,omitempty"`
+}
+
+// severity of its refusal. Probes are refused for as long as a disk stalls, which
+// is reported by itself.
+func (p preamble) severity() hclog.Level {
+	if p.For == forProbe {
+		return hclog.Debug
+	}
+	return hclog.Warn
 }
 
 func writeFrame(w io.Writer, v any) error {

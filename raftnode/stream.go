@@ -76,7 +76,7 @@ func (s *stream) receive(conn *trackedConn) bool {
 	reply := preambleReply{Cluster: s.node.cluster(), ID: s.self.ID}
 	if err != nil {
 		reply.Refused = err.Error()
-		s.log.Warn("raft connection refused", "remote", conn.RemoteAddr(), "node", p.Name, "node_id", p.ID, "error", err)
+		s.log.Log(p.severity(), "raft connection refused", "remote", conn.RemoteAddr(), "node", p.Name, "node_id", p.ID, "error", err)
 	}
 	if writeFrame(conn, reply) != nil || err != nil || p.For != forRaft {
 		return false
