@@ -1,0 +1,88 @@
+package fsmtest
+
+import (
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+func (g *Generator) register(*fsm.State) *pb.Command {
+	var labels []*pb.Label
+	if g.chance(2) {
+		labels = g.labels()
+	}
+	c := RegisterWorker(g.poolName(), g.workerName(), uint32(g.r.IntN(5)), labels...)
+	op := c.GetRegisterWorker()
+	if g.chance(6) {
+		op.KeySha256 = Sum(g.name("key", 2))
+	}
+	op.Replace = g.chance(3)
+	return c
+}
+
+func (g *Generator) forget(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_ForgetWorker{ForgetWorker: &pb.ForgetWorker{Pool: g.poolName(), Name: g.workerName()}}}
+}
+
+func (g *Generator) config() *pb.PoolConfig {
+	return &pb.PoolConfig{
+		Attempts: uint32(g.r.IntN(4)), BackoffMs: int64(g.r.IntN(3000)), MaxBackoffMs: int64(g.r.IntN(4000)),
+		MaxQueued: int64(g.r.IntN(40)), MaxQueuedPerClient: int64(g.r.IntN(20)), KeepJobs: int64(g.r.IntN(10)),
+		KeepForMs: int64(g.r.IntN(3600 * 1000)), CachedCostMs: int64(g.r.IntN(20_000)), UncachedCostMs: int64(g.r.IntN(1_000_000)) - 1000,
+	}
+}
+
+func (g *Generator) pool(*fsm.State) *pb.Command { return CreatePool(g.poolName(), g.config()) }
+
+func (g *Generator) poolSet(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: g.poolName(), Config: g.config()}}}
+}
+
+// poolDelete chooses an idle pool if it can, or few would ever go.
+func (g *Generator) poolDelete(s *fsm.State) *pb.Command {
+	name := g.poolName()
+	for p := range s.Pools() {
+		if p.Queued+p.Backoff+p.Running == 0 {
+			name = p.Name
+		}
+	}
+	return &pb.Command{Op: &pb.Command_DeletePool{DeletePool: &pb.DeletePool{Name: name}}}
+}
+
+func (g *Generator) client(*fsm.State) *pb.Command {
+	return AddClient(g.clientName(), float64(g.r.IntN(5))/2)
+}
+
+func (g *Generator) clientRemove(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_RemoveClient{RemoveClient: &pb.RemoveClient{Name: g.clientName()}}}
+}
+
+func (g *Generator) clientRate(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_SetClientRate{SetClientRate: &pb.SetClientRate{
+		Name: g.clientName(), Rate: float64(g.r.IntN(8)) / 3,
+	}}}
+}
+
+func (g *Generator) capability(*fsm.State) *pb.Command {
+	c := &pb.Capability{Kind: pb.CapabilityKind(g.r.IntN(7)), Note: g.name("note", 2)}
+	if c.Kind == pb.CapabilityKind_CAPABILITY_SUBMIT {
+		c.Client = g.clientName()
+	}
+	for range g.r.IntN(3) {
+		c.Pools = append(c.Pools, g.poolName())
+	}
+	return &pb.Command{Op: &pb.Command_CreateCapability{CreateCapability: &pb.CreateCapability{
+		Capability: c, TokenSha256: Sum(g.name("token", 200)), FirstAdmin: g.chance(4),
+	}}}
+}
+
+func (g *Generator) revoke(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_RevokeCapability{RevokeCapability: &pb.RevokeCapability{Id: g.name("cap-", 40)}}}
+}
+
+// cluster is what happens to the cluster as a whole.
+func (g *Generator) cluster(*fsm.State) *pb.Command {
+	if g.chance(2) {
+		return &pb.Command{Op: &pb.Command_BumpEpoch{BumpEpoch: &pb.BumpEpoch{}}}
+	}
+	return &pb.Command{Op: &pb.Command_SetFeatureLevel{SetFeatureLevel: &pb.SetFeatureLevel{Level: uint32(g.r.IntN(2))}}}
+}
