@@ -1,0 +1,105 @@
+package lead
+
+import (
+	"time"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/scheduler/plan"
+	"github.com/weirbuild/weir/scheduler/state"
+)
+
+// pool is what the leader holds in memory of one pool. The term's lock guards it.
+type pool struct {
+	name   string
+	plan   *plan.Pool
+	roster *roster
+	limits fsm.Limits
+}
+
+// hints answers the planner from the replicated state.
+type hints struct {
+	store *state.Store
+	pool  string
+}
+
+// Workers returns the names of the workers that have the hint, the latest first.
+func (h hints) Workers(hint string) []string {
+	var names []string
+	h.store.View(func(s *fsm.State) {
+		for w := range s.HintWorkers(h.pool, hint) {
+			names = append(names, w.Worker)
+		}
+	})
+	return names
+}
+
+// pool returns the record of a pool, and makes or updates it.
+func (t *term) tunePool(p *fsm.Pool) *pool {
+	limits := p.Limits()
+	costs := plan.Costs{Cached: limits.CachedCost, Uncached: limits.UncachedCost}
+	r, ok := t.pools[p.Name]
+	if !ok {
+		r = &pool{name: p.Name, plan: plan.New(costs, hints{t.store, p.Name}), roster: newRoster()}
+		r.plan.Resume()
+		t.pools[p.Name] = r
+	}
+	r.limits = limits
+	r.plan.SetCosts(costs)
+	r.roster.tune(t.config.ttl(limits))
+	return r
+}
+
+// ttl is how long a lease of the pool outlives its worker's silence. An election
+// and a reconnect must fit into it several times.
+func (c Config) ttl(l fsm.Limits) time.Duration {
+	ttl := c.LeaseTTL
+	if l.LeaseTTL > 0 {
+		ttl = time.Duration(l.LeaseTTL) * time.Millisecond
+	}
+	return max(ttl, 3*(c.Election+c.ReconnectMax))
+}
+
+// planned is a job as the planner sees it.
+func planned(j *fsm.Job) plan.Job {
+	return plan.Job{
+		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Hint: j.Hint,
+		Need: plan.Need{Slots: j.Slots, Labels: j.Labels},
+	}
+}
+
+// load makes the pool what the state says it is.
+func (t *term) loadPool(s *fsm.State, p *fsm.Pool) {
+	r := t.tunePool(p)
+	now := t.elapsed()
+	r.plan.Reset()
+	r.plan.Load(func(yield func(plan.Job) bool) {
+		for j := range s.Queue(p.Name) {
+			if !yield(planned(j)) {
+				return
+			}
+		}
+	})
+	for w := range s.Workers(p.Name) {
+		m := r.roster.enlist(w.Name, now, t.graceOf(r, w.Name))
+		clear(m.leases)
+	}
+	for j := range s.Leases(p.Name) {
+		t.hold(r, j.Lease, j)
+	}
+	r.plan.Resume()
+}
+
+// graceOf is how long the leases of a worker hold that this leader has not heard
+// yet: it had to find out who leads now.
+func (t *term) graceOf(r *pool, name string) time.Duration {
+	return r.roster.ttl + t.config.Election + spread(name, r.roster.ttl/10)
+}
+
+// hold notes a lease.
+func (t *term) hold(r *pool, id fsm.LeaseID, j *fsm.Job) *member {
+	name := j.Worker()
+	m := r.roster.enlist(name, t.elapsed(), t.graceOf(r, name))
+	m.leases[id] = struct{}{}
+	r.plan.Hold(id, name, j.ID, j.Slots)
+	return m
+}

@@ -1,0 +1,157 @@
+package lead
+
+import (
+	"hash/fnv"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirbuild/weir/fsm"
+)
+
+// roster is when the workers of one pool were heard last, and what follows from
+// that. It has no clock: times are told, as durations since the term began.
+type roster struct {
+	ttl     time.Duration // a lease outlives its worker's silence by so much
+	beat    time.Duration // how often a worker is to be heard
+	members map[string]*member
+	checked time.Duration // when check was called last
+}
+
+// member is one registered worker.
+type member struct {
+	name   string
+	heard  atomic.Int64 // when, as a time.Duration
+	met    bool         // it was heard in this term
+	leases map[fsm.LeaseID]struct{}
+
+	grace    time.Duration // its leases hold at least until then
+	pardoned time.Duration // when it had been heard last as its silence was pardoned; 0: never
+
+	session    *session // nil: not connected
+	capability string   // id of the one that its latest session came with
+}
+
+// verdict is what silence has led to.
+type verdict struct {
+	silent []*member // missed two heartbeats: no new jobs for them
+	mute   []*member // silent for the time to live
+	over   []*member // of those, whose leases are to be given up
+	// suspect says that so many leases would be given up at once that this node
+	// may be the one that is deaf. It has pardoned them for one more time to live.
+	suspect bool
+	met     bool // it had heard some of those in this term
+	leases  int  // how many
+}
+
+func newRoster() *roster { return &roster{members: map[string]*member{}} }
+
+// tune sets the pool's patience.
+func (r *roster) tune(ttl time.Duration) {
+	r.ttl = ttl
+	r.beat = min(ttl/5, 3*time.Second)
+}
+
+// enlist returns the member of a name. A new one is taken as heard now, and its
+// leases hold for grace.
+func (r *roster) enlist(name string, now, grace time.Duration) *member {
+	m, ok := r.members[name]
+	if !ok {
+		m = &member{name: name, grace: now + grace, leases: map[fsm.LeaseID]struct{}{}}
+		m.heard.Store(int64(now))
+		r.members[name] = m
+	}
+	return m
+}
+
+// hear tells that something came from the worker.
+func (m *member) hear(now time.Duration) { m.heard.Store(int64(now)) }
+
+func (m *member) lastHeard() time.Duration { return time.Duration(m.heard.Load()) }
+
+// deadline is when the member's leases are over, if nothing is heard of it.
+func (r *roster) deadline(m *member) time.Duration { return max(m.lastHeard()+r.ttl, m.grace) }
+
+// quiet is how long a worker may be unheard before it counts as silent: two
+// heartbeats, and a half for the way.
+func (r *roster) quiet() time.Duration { return 5 * r.beat / 2 }
+
+func (r *roster) isSilent(m *member, now time.Duration) bool {
+	return now-m.lastHeard() > r.quiet()
+}
+
+// pause gives back the time in which this node itself stood still: what workers
+// said then may still wait to be read.
+func (r *roster) pause(now, interval time.Duration) {
+	lost := now - r.checked - interval
+	r.checked = now
+	if lost < 2*interval {
+		return
+	}
+	for _, m := range r.members {
+		m.grace = max(m.grace, r.deadline(m)+lost)
+	}
+}
+
+// check says what silence has led to. interval is how often it is called.
+func (r *roster) check(now, interval time.Duration) verdict {
+	r.pause(now, interval)
+	var v verdict
+	suspicious := false
+	for _, m := range r.members {
+		if m.session != nil && r.isSilent(m, now) {
+			v.silent = append(v.silent, m)
+		}
+		if now < r.deadline(m) {
+			continue
+		}
+		v.mute = append(v.mute, m)
+		if len(m.leases) > 0 {
+			v.over = append(v.over, m)
+			suspicious = suspicious || !m.isPardoned()
+		}
+	}
+	if suspicious {
+		r.suspect(now, &v)
+	}
+	return v
+}
+
+func (m *member) isPardoned() bool { return m.pardoned != 0 && m.pardoned == m.lastHeard()+1 }
+
+// suspect looks at all that is silent: if that is more than a third of the
+// pool's leases, and at least three, the silence gets one more time to live.
+func (r *roster) suspect(now time.Duration, v *verdict) {
+	all, silent, met := 0, 0, false
+	for _, m := range r.members {
+		all += len(m.leases)
+		if r.isSilent(m, now) && !m.isPardoned() {
+			silent += len(m.leases)
+			met = met || m.met && len(m.leases) > 0
+		}
+	}
+	if silent < 3 || silent*3 <= all {
+		return
+	}
+	v.suspect, v.met, v.leases = true, met, silent
+	var over []*member
+	for _, m := range v.over {
+		if m.isPardoned() {
+			over = append(over, m)
+		}
+	}
+	v.over = over
+	for _, m := range r.members {
+		if r.isSilent(m, now) && !m.isPardoned() {
+			m.pardoned = m.lastHeard() + 1
+			m.grace = now + r.ttl
+		}
+	}
+}
+
+// spread is a part of a duration that differs from name to name, so that what
+// would fall due together does not.
+func spread(name string, most time.Duration) time.Duration {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return most * time.Duration(h.Sum32()%1024) / 1024
+}

@@ -1,0 +1,149 @@
+package lead
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+const (
+	// pulse is the longest time for which the state's own time stands still.
+	pulse = time.Minute
+	// again is when a proposal that was not done is made again.
+	again = time.Second
+	// verifyTime and transferTime bound the questions to the other nodes.
+	verifyTime   = 2 * time.Second
+	transferTime = 5 * time.Second
+)
+
+// interval is how often the leader looks at who is silent.
+func (t *term) interval() time.Duration {
+	return min(max(t.config.LeaseTTL/40, 100*time.Millisecond), 500*time.Millisecond)
+}
+
+// untilUpkeep is how long the loop may sleep.
+func (t *term) untilUpkeep() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wait := t.looked + t.interval() - t.elapsed()
+	if t.due != 0 && !t.ticking {
+		wait = min(wait, time.Duration(t.due-t.store.Now())*time.Millisecond)
+	}
+	return max(wait, 0)
+}
+
+// upkeep does what the passing of time alone asks for.
+func (t *term) upkeep() {
+	t.tick()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.elapsed()
+	if now < t.looked+t.interval() {
+		return
+	}
+	t.looked = now
+	t.readmit()
+	for _, p := range t.pools {
+		t.judge(p, now)
+	}
+}
+
+// tick moves the state's time when a back-off has ended, or when it has stood
+// still for long.
+func (t *term) tick() {
+	var state int64
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.View(func(s *fsm.State) { t.due, state = s.Due(), s.Now() })
+	now := t.store.Now()
+	if t.ticking || (t.due == 0 || t.due > now) && now-state < pulse.Milliseconds() {
+		return
+	}
+	t.ticking = true
+	t.store.ProposeAsync(&pb.Command{Op: &pb.Command_Tick{Tick: &pb.Tick{}}}, func(fsm.Result, error) { t.notes.add(note{ticked: true}) })
+}
+
+// judge acts on the silence of a pool's workers. The lock is held.
+func (t *term) judge(p *pool, now time.Duration) {
+	v := p.roster.check(now, t.interval())
+	for _, m := range v.silent {
+		if s := m.session; !s.silent.Swap(true) {
+			t.log.Warn("worker is silent", "pool", p.name, "worker", m.name, "for", (now - m.lastHeard()).Round(time.Millisecond))
+			t.applyStatus(s)
+		}
+	}
+	for _, m := range v.mute {
+		if m.session != nil {
+			m.session.end(fmt.Errorf("the worker was silent for %v", p.roster.ttl))
+		}
+	}
+	for _, m := range p.roster.members {
+		if m.session != nil && m.session.stuck(now, p.roster.ttl) {
+			m.session.end(errSlow)
+		}
+	}
+	if v.suspect {
+		t.suspectSelf(p, v)
+	}
+	if len(v.over) > 0 {
+		t.expire(p, v.over, now)
+	}
+}
+
+// suspectSelf follows when so many workers fell silent at once that this node may
+// be the one that is cut off: another node tries. Workers that were never heard
+// here have not come back from an election, and another one would not help.
+func (t *term) suspectSelf(p *pool, v verdict) {
+	t.metrics.suspected.Inc()
+	t.log.Warn("many workers fell silent at once; their leases hold for one more time to live, in case it is this node that is cut off",
+		"pool", p.name, "leases", v.leases, "ttl", p.roster.ttl)
+	if !v.met || t.transfers {
+		return
+	}
+	t.transfers = true
+	t.parts.Go(func() {
+		ctx, cancel := context.WithTimeout(t.office, transferTime)
+		defer cancel()
+		if err := t.store.Node().Transfer(ctx, ""); err != nil && t.office.Err() == nil {
+			t.log.Warn("office not handed over; keeping it", "error", err)
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.transfers = false
+	})
+}
+
+// expire gives up the leases of silent workers, once a majority has confirmed
+// that this node still leads.
+func (t *term) expire(p *pool, over []*member, now time.Duration) {
+	type loss struct {
+		lease fsm.LeaseID
+		why   string
+	}
+	var losses []loss
+	for _, m := range over {
+		m.grace = now + again // if this fails
+		why := fmt.Sprintf("worker %s was not heard for %v", m.name, (now - m.lastHeard()).Round(100*time.Millisecond))
+		t.log.Warn("giving up the leases of a silent worker", "pool", p.name, "worker", m.name, "leases", len(m.leases))
+		for id := range m.leases {
+			losses = append(losses, loss{id, why})
+		}
+	}
+	t.parts.Go(func() {
+		ctx, cancel := context.WithTimeout(t.office, verifyTime)
+		defer cancel()
+		if err := t.store.Node().Verify(ctx); err != nil {
+			return // the check is made again
+		}
+		for _, l := range losses {
+			t.propose("expire lease", expireLease(l.lease, pb.OutcomeKind_OUTCOME_WORKER_LOST, l.why))
+		}
+	})
+}
+
+func expireLease(id fsm.LeaseID, why pb.OutcomeKind, message string) *pb.Command {
+	return &pb.Command{Op: &pb.Command_ExpireLease{ExpireLease: &pb.ExpireLease{Lease: uint64(id), Why: why, Message: message}}}
+}
