@@ -1,0 +1,190 @@
+package workerd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/pflag"
+
+	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// Config is everything that a worker may be told.
+type Config struct {
+	// Required.
+	Connect  string // a capability, or a file that holds one; empty: EnvCapability
+	StateDir string
+
+	// Who it is.
+	Name   string   // empty: the host's name
+	Pool   string   // empty: the one that the capability names
+	Labels []string // name=value
+
+	// What it runs.
+	Slots        int
+	AllowCommand bool
+	JobUser      string
+	PassEnv      []string
+	WorkDir      string // empty: beside the state directory
+
+	// Tuning.
+	Grace         time.Duration
+	DrainWait     time.Duration
+	LogLimit      int64 // bytes; 0: the pool's alone
+	SpoolLimit    int64 // bytes
+	MetricsListen string
+	LogLevel      string
+	LogJSON       bool
+
+	Version      string // announced to the cluster; not a flag
+	FeatureLevel uint32 // likewise
+
+	capability capability.Capability // set by Complete
+}
+
+// Default returns the configuration that flags start from.
+func Default() Config {
+	return Config{
+		Slots:        runtime.NumCPU(),
+		Grace:        10 * time.Second,
+		DrainWait:    30 * time.Second,
+		SpoolLimit:   4 << 30,
+		LogLevel:     "info",
+		FeatureLevel: 1,
+	}
+}
+
+// AddFlags adds a flag for each field.
+func (c *Config) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Connect, "connect", c.Connect, "worker capability: a file, @FILE, or the line itself, which other users can then see in ps (default: $"+EnvCapability+", which is removed from the environment)")
+	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "directory of the worker's identity, journal and logs, of mode 0700, made if it is not there (required)")
+
+	fs.StringVar(&c.Name, "name", c.Name, "the worker's name in its pool (default: the host's name)")
+	fs.StringVar(&c.Pool, "pool", c.Pool, "pool to work for (default: the one that the capability names)")
+	fs.StringArrayVar(&c.Labels, "label", c.Labels, "name=value that jobs may ask for; may be repeated")
+
+	fs.IntVar(&c.Slots, "slots", c.Slots, "how many slots the jobs that run at the same time may take together")
+	fs.BoolVar(&c.AllowCommand, "allow-command", c.AllowCommand, "run command jobs: programs on this host, as --job-user")
+	fs.StringVar(&c.JobUser, "job-user", c.JobUser, "user that jobs run as (required as root; without it they run as the worker's own user and can read its secrets)")
+	fs.StringSliceVar(&c.PassEnv, "pass-env", c.PassEnv, "variables of the worker's environment that jobs get too; repeat it or separate by commas")
+	fs.StringVar(&c.WorkDir, "work-dir", c.WorkDir, "directory of checkouts, outside the state directory (default: the state directory's name with -work)")
+
+	fs.DurationVar(&c.Grace, "grace", c.Grace, "time between SIGTERM and SIGKILL for a job that is cancelled or over its time limit")
+	fs.DurationVar(&c.DrainWait, "drain-wait", c.DrainWait, "how long a worker that was told to stop tries to deliver results and logs after its last job; what is left is delivered at its next start")
+	fs.Int64Var(&c.LogLimit, "log-limit", c.LogLimit, "bytes of one job's log, where the pool allows more (default: the pool's limit)")
+	fs.Int64Var(&c.SpoolLimit, "spool-limit", c.SpoolLimit, "bytes of all logs that the cluster has not sealed yet; no new job starts above it")
+	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz (default: none)")
+	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
+	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
+}
+
+// Complete takes the capability, also out of the environment, fills in what has a
+// default, and then validates.
+func (c *Config) Complete() error {
+	var err error
+	if c.capability, err = takeCapability(c.Connect); err != nil {
+		return err
+	}
+	c.Connect = ""
+	if c.Name == "" {
+		if c.Name, err = os.Hostname(); err != nil {
+			return fmt.Errorf("find the host's name, give --name: %w", err)
+		}
+	}
+	if c.Pool == "" {
+		c.Pool = c.capability.Param(capability.ParamPool)
+	}
+	if c.WorkDir == "" && c.StateDir != "" {
+		c.WorkDir = filepath.Clean(c.StateDir) + "-work"
+	}
+	return c.Validate()
+}
+
+// Validate lists all that is wrong, each with what to do about it.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(c.capability.IsZero(), "--connect is missing: make a worker's capability with 'weir cap create'")
+	bad(c.StateDir == "", "--state-dir is missing: name a directory on a local disk")
+	bad(c.Pool == "", "--pool is missing, and the capability names none")
+	bad(c.Slots < 1 || c.Slots > maxSlots, "--slots %d: give a number from 1 to %d", c.Slots, maxSlots)
+	bad(!c.AllowCommand, "there is nothing that this worker may run: give --allow-command")
+	bad(c.AllowCommand && c.JobUser == "" && os.Geteuid() == 0,
+		"--job-user is missing: as root, name the user that jobs run as")
+	bad(c.StateDir != "" && within(c.WorkDir, c.StateDir),
+		"--work-dir %s is inside the state directory, which jobs must not reach: name another", c.WorkDir)
+	bad(c.Grace < 0, "--grace %v is negative", c.Grace)
+	bad(c.DrainWait < 0, "--drain-wait %v is negative", c.DrainWait)
+	bad(c.LogLimit < 0, "--log-limit %d is negative", c.LogLimit)
+	bad(c.SpoolLimit < minSpool, "--spool-limit %d is too small: at least %d bytes", c.SpoolLimit, minSpool)
+	bad(c.MetricsListen != "" && !loopback(c.MetricsListen),
+		"--metrics-listen %q is plain HTTP: give a loopback host:port, such as 127.0.0.1:7002", c.MetricsListen)
+	bad(hclog.LevelFromString(c.LogLevel) == hclog.NoLevel, "--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)
+	if _, err := c.labels(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	maxSlots = 4096
+	minSpool = 1 << 20
+)
+
+// NewLogger returns the logger that the configuration asks for.
+func (c *Config) NewLogger(w io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "weir", Level: hclog.LevelFromString(c.LogLevel), JSONFormat: c.LogJSON, Output: w,
+		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+	})
+}
+
+// labels reads name=value pairs, sorted by name.
+func (c *Config) labels() ([]*pb.Label, error) {
+	var labels []*pb.Label
+	for _, text := range c.Labels {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--label %q: give name=value", text)
+		}
+		labels = append(labels, &pb.Label{Name: name, Value: value})
+	}
+	slices.SortFunc(labels, func(a, b *pb.Label) int { return strings.Compare(a.Name, b.Name) })
+	for i := range labels[min(1, len(labels)):] {
+		if labels[i].Name == labels[i+1].Name {
+			return nil, fmt.Errorf("--label %s is given twice", labels[i].Name)
+		}
+	}
+	return labels, nil
+}
+
+// within reports whether path is dir or below it.
+func within(path, dir string) bool {
+	p, err1 := filepath.Abs(path)
+	d, err2 := filepath.Abs(dir)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(d, p)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
