@@ -55,12 +55,15 @@ func (n *Node) askAll(ctx context.Context) []answer {
 	return append(answers[:len(listed):len(listed)], slices.DeleteFunc(answers[len(listed):], silent)...)
 }
 
+// foundAddresses are those that gossip has found beside the listed ones.
 func (n *Node) foundAddresses(listed []string) []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	g := n.gossip.Load()
+	if g == nil {
+		return nil
+	}
 	var addresses []string
-	for _, p := range n.found {
-		if p.ID != n.self.ID && !slices.Contains(listed, p.Address) {
+	for _, p := range g.peers() {
+		if !slices.Contains(listed, p.Address) {
 			addresses = append(addresses, p.Address)
 		}
 	}
@@ -90,7 +93,8 @@ const announceEvery = 250 * time.Millisecond
 
 // announce asks the leader to make this node a member, or to change its address,
 // until it is a voter as it should be. A node that was a member and has been
-// removed does not ask.
+// removed does not ask, nor does one without join addresses or gossip: that was
+// added by hand, and votes when that is asked for.
 func (n *Node) announce(ctx context.Context) {
 	said := ""
 	for n.mustAnnounce() {
@@ -111,7 +115,8 @@ func (n *Node) announce(ctx context.Context) {
 func (n *Node) mustAnnounce() bool {
 	for _, s := range servers(n.raft.Load()) {
 		if s.ID == raft.ServerID(n.self.ID) {
-			return s.Address != n.self.raftAddress() || s.Suffrage != raft.Voter && len(n.config.Join) > 0
+			seeks := len(n.config.Join) > 0 || n.gossip.Load() != nil
+			return s.Address != n.self.raftAddress() || s.Suffrage != raft.Voter && seeks
 		}
 	}
 	return !n.hasState

@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // askEvery is how often an empty node asks the others.
@@ -126,11 +129,14 @@ func describe(waits string, answers []answer) string {
 	var b strings.Builder
 	b.WriteString(waits)
 	for _, a := range answers {
-		if a.err != nil {
-			fmt.Fprintf(&b, "; %s: not reached (%v)", a.address, a.err)
-			continue
+		switch code := status.Code(a.err); {
+		case a.err == nil:
+			fmt.Fprintf(&b, "; %s says %q", cmp.Or(a.peer, Peer{Address: a.address}), a.says)
+		case code == codes.Unavailable || code == codes.DeadlineExceeded:
+			fmt.Fprintf(&b, "; %s was not reached: %s", a.address, status.Convert(a.err).Message())
+		default:
+			fmt.Fprintf(&b, "; %s refuses: %s", a.address, status.Convert(a.err).Message())
 		}
-		fmt.Fprintf(&b, "; %s: %s says %q", a.address, a.peer.Name, a.says)
 	}
 	return b.String()
 }

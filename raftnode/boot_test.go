@@ -116,7 +116,7 @@ func TestTwoWipedNodesOfThreeMakeNoSecondCluster(t *testing.T) {
 	c.nodes[1].start()
 	eventually(t, "the report", func() error {
 		why := c.nodes[0].node.Status().Why
-		for _, part := range []string{"n2 says", c.nodes[2].addr + ": not reached", "every join address"} {
+		for _, part := range []string{"n2 (" + c.nodes[1].addr + ") says", c.nodes[2].addr + " was not reached", "every join address"} {
 			if !strings.Contains(why, part) {
 				return fmt.Errorf("%q lacks %q", why, part)
 			}

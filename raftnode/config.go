@@ -112,8 +112,9 @@ type Config struct {
 	// Audit is told of connections that were refused for what they are.
 	Audit func(remote, what string)
 
-	GossipKeyFile string // 32 bytes in base64, mode 0600; empty: no gossip
-	GossipListen  string // host:port, TCP and UDP; empty: the host of Advertise, port 7946
+	GossipKeyFile string   // 32 bytes in base64, mode 0600; empty: no gossip
+	GossipListen  string   // host:port, TCP and UDP; empty: the host of Advertise, port 7946
+	GossipJoin    []string // host:port of other nodes' gossip; empty: the hosts of Join, at this node's port
 
 	Version    string // announced to the others
 	Logger     hclog.Logger

@@ -14,18 +14,19 @@ type Member struct {
 	Peer
 	Voter   bool
 	Leader  bool
-	Health  Health        // ok, catching up, silent; empty where it is not known
+	Health  Health        // as the leader has seen, elsewhere as gossip says; empty: not known
 	Contact time.Duration // since it answered this leader; negative: unknown or never
 	Match   uint64        // its log is the leader's up to here; 0: unknown
 }
 
-// Health is what a leader, or gossip, knows of a member.
+// Health is whether a member works.
 type Health string
 
 // The states of health.
 const (
 	Healthy    Health = "ok"
 	CatchingUp Health = "catching up"
+	Suspect    Health = "suspect" // by gossip: it may be dead
 	Silent     Health = "silent"
 )
 
@@ -43,14 +44,15 @@ func (n *Node) Members() []Member {
 		return nil
 	}
 	_, leader := r.LeaderWithID()
-	leading := r.State() == raft.Leader
+	leading, gossip := r.State() == raft.Leader, n.gossip.Load()
 	var members []Member
 	for _, s := range servers(r) {
 		m := Member{Peer: peerOf(s), Voter: s.Suffrage == raft.Voter, Leader: s.ID == leader, Contact: -1}
 		if leading {
 			n.addContact(&m, r.CommitIndex())
+		} else if gossip != nil {
+			m.Health = gossip.health(m.ID)
 		}
-		m.Health = n.gossipHealth(m)
 		members = append(members, m)
 	}
 	return members
@@ -233,11 +235,15 @@ func (n *Node) Transfer(ctx context.Context, to string) error {
 }
 
 // Leader returns the leader that this node knows.
-func (n *Node) Leader() (Member, bool) {
-	for _, m := range n.Members() {
-		if m.Leader {
-			return m, true
-		}
+func (n *Node) Leader() (Peer, bool) {
+	r := n.raft.Load()
+	if r == nil {
+		return Peer{}, false
 	}
-	return Member{}, false
+	address, _ := r.LeaderWithID()
+	if address == "" {
+		return Peer{}, false
+	}
+	p, err := parsePeer(address)
+	return p, err == nil
 }

@@ -43,6 +43,7 @@ type Node struct {
 	stream   *stream
 	office   atomic.Pointer[term] // nil: not in office
 	raft     atomic.Pointer[raft.Raft]
+	gossip   atomic.Pointer[gossip] // nil: there is none
 	metrics  *metrics
 
 	changing chan struct{} // holds one token while the membership is not being changed
@@ -52,7 +53,6 @@ type Node struct {
 	claimed   ClusterID // a cluster in the making that this empty node agreed to join
 	claimedAt time.Time
 	boot      string // what the node is doing until Raft runs
-	found     []Peer // by gossip
 }
 
 // Open opens the node's identity and stores. Nothing talks to anyone yet.

@@ -29,7 +29,12 @@ func (p Peer) raftAddress() raft.ServerAddress {
 	return raft.ServerAddress(p.Name + "@" + p.Address + "/" + string(p.ID))
 }
 
-func (p Peer) String() string { return p.Name + " (" + p.Address + ")" }
+func (p Peer) String() string {
+	if p.Name == "" {
+		return p.Address
+	}
+	return p.Name + " (" + p.Address + ")"
+}
 
 func parsePeer(a raft.ServerAddress) (Peer, error) {
 	name, rest, ok := strings.Cut(string(a), "@")

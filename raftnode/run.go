@@ -36,6 +36,7 @@ func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (
 			return err
 		}
 		defer g.stop()
+		parts.Go(func() { g.run(work) })
 	}
 
 	if err := n.bootstrapOrJoin(ctx); err != nil {

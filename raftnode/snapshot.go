@@ -72,7 +72,7 @@ func (p *persister) Persist(sink raft.SnapshotSink) error {
 		file: filepath.Join(p.options.dir, sink.ID()+".tmp", "state.bin"),
 	}
 	if err := p.write(w); err != nil {
-		return errors.Join(fmt.Errorf("write snapshot at index %d: %w", p.index, err), sink.Cancel())
+		return fmt.Errorf("write snapshot at index %d: %w", p.index, err)
 	}
 	if err := sink.Close(); err != nil {
 		return fmt.Errorf("finish snapshot at index %d: %w", p.index, err)

@@ -42,13 +42,11 @@ func (n *Node) Status() Status {
 	s.Term, s.LastIndex, s.Applied, s.Commit = r.CurrentTerm(), r.LastIndex(), r.AppliedIndex(), r.CommitIndex()
 	s.InOffice = n.office.Load() != nil
 	s.Members = n.Members()
+	s.Leader, _ = n.Leader()
 	member := false
 	for _, m := range s.Members {
 		if m.Voter {
 			s.Voters++
-		}
-		if m.Leader {
-			s.Leader = m.Peer
 		}
 		member = member || m.ID == n.self.ID
 	}
