@@ -15,6 +15,10 @@ const (
 	// long at most.
 	tidyPause = time.Second
 	tidyEvery = time.Minute
+
+	// sealedOverhead is what a small sealed log takes beside its bytes: two
+	// records, the digest, and two lines in the sidecar.
+	sealedOverhead = 2*headerSize + 32 + 2*sidecarEntry
 )
 
 // Run keeps the store within its budget and reclaims space, until ctx ends. What
@@ -143,7 +147,7 @@ func (s *Store) sealedByAge() []candidate {
 	var all []candidate
 	for k, e := range s.ix.logs {
 		if e.sealed() {
-			all = append(all, candidate{k, e.gen, e.size + headerSize})
+			all = append(all, candidate{k, e.gen, e.size + sealedOverhead})
 		}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.gen, b.gen) })

@@ -284,15 +284,23 @@ func (l *loader) finish() error {
 		}
 	}
 	for k, d := range l.dead {
-		if d.kind == kindExpire && l.ix.logs[k] == nil {
-			l.ix.expired[k] = expiry{gen: d.gen, at: d.at, lo: d.lo, hi: d.hi}
-			l.ix.need(d.at, headerSize)
-			continue
-		}
-		g := l.ix.segs[d.at.seg]
-		g.tombs = append(g.tombs, tomb{key: k, gen: d.gen, pos: d.at.pos, lo: d.lo, hi: d.hi})
+		l.lay(k, d)
 	}
 	return nil
+}
+
+// lay puts the last mark of a key where it is looked for later.
+func (l *loader) lay(k logstore.Key, d *grave) {
+	if d.kind == kindExpire && l.ix.logs[k] == nil {
+		x := expiry{gen: d.gen, at: d.at, lo: d.lo, hi: d.hi}
+		for id := range l.ix.stale {
+			x.lo, x.hi = widen(x.lo, x.hi, id)
+		}
+		l.ix.expired[k] = x
+		l.ix.need(d.at, headerSize)
+		return
+	}
+	l.ix.bury(tomb{key: k, gen: d.gen, pos: d.at.pos, lo: d.lo, hi: d.hi}, d.at.seg, false)
 }
 
 // contiguous returns where the bytes from 0 end, and whether that is all there is.

@@ -205,7 +205,8 @@ func (s *Store) Usage() logstore.Usage {
 	}
 	for _, g := range s.ix.segs {
 		u.DiskBytes += g.size + g.sidecar
-		u.LiveBytes += g.live + int64(len(g.tombs))*headerSize
+		needed := g.live + int64(len(g.tombs))*headerSize
+		u.LiveBytes += needed + g.sidecar*needed/g.size
 	}
 	return u
 }
