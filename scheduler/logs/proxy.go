@@ -1,0 +1,153 @@
+package logs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
+	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler/logstore"
+)
+
+// unavailable is an answer that another node, or a later try, may better.
+func unavailable(format string, args ...any) error {
+	return status.Errorf(codes.Unavailable, format, args...)
+}
+
+// errSplit is an answer that does not go on where the last one ended.
+var errSplit = errors.New("the answer does not go on where the reader is")
+
+// proxy passes on what another node sends of the log, which goes on at the next
+// byte whatever node sent the last. done: the reader has had the last message,
+// or err is for the reader.
+func (r *reader) proxy(ctx context.Context, from raftnode.NodeID) (done bool, err error) {
+	conn, err := r.Peers.Conn(string(from))
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := pb.NewJobServiceClient(conn).ReadLog(ctx, &pb.ReadLogRequest{
+		Job: uint64(r.job), Attempt: uint32(r.attempt), Offset: r.offset, Follow: r.follow, PassedOn: true,
+	})
+	if err != nil {
+		return false, err
+	}
+	for began := time.Now(); ; {
+		d, err := stream.Recv()
+		if time.Since(began) > patience {
+			r.trouble = time.Time{} // it was served, if with nothing new
+		}
+		if errors.Is(err, io.EOF) {
+			return false, io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return definite(err), err
+		}
+		if done, err := r.pass(d); done || err != nil {
+			return !errors.Is(err, errSplit), err
+		}
+	}
+}
+
+// pass hands one message on.
+func (r *reader) pass(d *pb.LogData) (done bool, err error) {
+	if r.offset < 0 {
+		r.offset = d.Offset
+	}
+	if len(d.Data) > 0 {
+		if d.Offset != r.offset {
+			return false, fmt.Errorf("%w: at %d, not %d", errSplit, d.Offset, r.offset)
+		}
+		return false, r.send(d.Data)
+	}
+	return d.Complete || d.IncompleteWhy != "", r.out(d)
+}
+
+// definite says whether another node would answer the same.
+func definite(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.PermissionDenied:
+		return true
+	}
+	return false
+}
+
+// isExpired says whether a node answered that the log, or its copy, is gone for
+// good.
+func isExpired(err error) bool {
+	if refusal, ok := errors.AsType[*fsm.Refusal](err); ok {
+		return refusal.Kind == fsm.Expired
+	}
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == reason.Domain {
+			return info.Reason == reason.Expired
+		}
+	}
+	return false
+}
+
+// holders reads a sealed log from the nodes that hold it, or else from any that
+// has it, one after the other.
+func (r *reader) holders(ctx context.Context, log *pb.LogInfo) (done bool, err error) {
+	var errs []error
+	order := r.sources(log)
+	for _, id := range order {
+		done, err := r.proxy(ctx, id)
+		if done || ctx.Err() != nil {
+			return true, err
+		}
+		errs = append(errs, fmt.Errorf("node %s: %w", r.nodeName(id), err))
+	}
+	if r.gone(ctx, order) {
+		return true, expired(r.key())
+	}
+	return false, r.retry(ctx, unavailable("no node sends the %s: %v", logName(r.key()), errors.Join(errs...)))
+}
+
+// sources are the other members, those that the state names as holders first.
+func (r *reader) sources(log *pb.LogInfo) (ids []raftnode.NodeID) {
+	for _, m := range r.Peers.Members() {
+		if m.ID != r.Self {
+			ids = append(ids, m.ID)
+		}
+	}
+	later := func(id raftnode.NodeID) int {
+		if slices.Contains(log.Holders, string(id)) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(ids, func(a, b raftnode.NodeID) int { return cmp.Compare(later(a), later(b)) })
+	return ids
+}
+
+// gone says whether every member has answered that it does not have the log, and
+// one at least that it evicted it.
+func (r *reader) gone(ctx context.Context, others []raftnode.NodeID) bool {
+	key := r.key()
+	here := r.stat(key)
+	evicted := here.Expired
+	if here.Sealed {
+		return false
+	}
+	found := r.ask(ctx, others, []logstore.Key{key})
+	for _, logs := range found {
+		if logs[0].Sealed {
+			return false
+		}
+		evicted = evicted || logs[0].Expired
+	}
+	return evicted && len(found) == len(others)
+}
