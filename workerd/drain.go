@@ -46,7 +46,7 @@ func (w *Worker) work(ctx, background context.Context) {
 	}
 	if w.stop.set() || isClosed(refused) {
 		w.killAll()
-		w.deliver(refused, nil, lastWords)
+		w.deliver(refused, nil, min(lastWords, w.cfg.DrainWait))
 		return
 	}
 	w.deliver(refused, w.stop.ch, w.cfg.DrainWait)

@@ -16,7 +16,7 @@ import (
 
 // The roles in which the test binary starts itself again.
 const (
-	envRole     = "WEIRD_TEST_ROLE"
+	envRole     = "WEIR_TEST_ROLE"
 	roleWorker  = "worker"
 	roleEnviron = "environ"
 )
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // beWorker is a worker process that can be killed and stopped.
 func beWorker() int {
 	cfg := Default()
-	cfg.Connect, cfg.StateDir = os.Getenv("WEIRD_TEST_CAP"), os.Getenv("WEIRD_TEST_STATE")
+	cfg.Connect, cfg.StateDir = os.Getenv("WEIR_TEST_CAP"), os.Getenv("WEIR_TEST_STATE")
 	cfg.Name, cfg.Pool, cfg.AllowCommand, cfg.JobUser = "w", "p", true, "nobody"
 	if err := cfg.Complete(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -216,25 +216,30 @@ func (w *Worker) spoolFailed(err error) {
 	w.log.Error("logs are not safe from a crash of this machine until the cluster has sealed them", "error", err)
 }
 
-// keepHealthy tries to store again what a failing disk refused, and tells the
-// cluster when the worker becomes ready or unready.
+// keepHealthy stores what may wait a moment, tries again what a failing disk
+// refused, and tells the cluster when the worker becomes ready or unready.
 func (w *Worker) keepHealthy(ctx context.Context) {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
-	told := w.why()
+	told := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if w.journal.Err() != nil && w.journal.Sync() == nil {
-			w.log.Info("the journal can be written again")
+		_ = w.journal.Sync() // why tells its error
+		why := w.why()
+		switch {
+		case why == told:
+			continue
+		case why == "":
+			w.log.Info("takes new jobs again")
+		case !w.leaving():
+			w.log.Warn("takes no new jobs", "why", why)
 		}
-		if why := w.why(); why != told {
-			told = why
-			w.statusChanged()
-		}
+		told = why
+		w.statusChanged()
 	}
 }
 

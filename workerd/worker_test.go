@@ -46,6 +46,7 @@ func (b *bench) config() Config {
 	cfg := Default()
 	cfg.Connect, cfg.StateDir = b.cluster.Save(b.t, b.dir), filepath.Join(b.dir, "state")
 	cfg.Name, cfg.Pool, cfg.Slots, cfg.AllowCommand, cfg.JobUser = "w", "p", 2, true, "nobody"
+	cfg.DrainWait = time.Second
 	if err := cfg.Complete(); err != nil {
 		b.t.Fatal(err)
 	}
@@ -105,6 +106,17 @@ func (b *bench) grantSpec(lease uint64, spec *pb.JobSpec) {
 func (b *bench) stop(lease uint64, why pb.StopReason) {
 	b.t.Helper()
 	b.send(&pb.NodeMessage{Stops: []*pb.Stop{{Lease: lease, Reason: why}}})
+}
+
+// heard waits until the worker has taken in all that was sent to it.
+func (b *bench) heard() {
+	b.t.Helper()
+	b.send(&pb.NodeMessage{Probe: &pb.Probe{Nonce: 1}})
+	for m := range b.Ups {
+		if m.ProbeReply != nil {
+			return
+		}
+	}
 }
 
 func (b *bench) ack(lease uint64) {
@@ -268,6 +280,7 @@ func TestALeaseIsNeverStartedTwice(t *testing.T) {
 	b.grant(1, "wait")
 	b.runs(1)
 	b.grant(1, "wait") // while it runs
+	b.heard()
 	close(b.script.release)
 	b.result(1)
 	b.grant(1, "wait") // while its result waits

@@ -26,11 +26,12 @@ type outbox struct {
 
 func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
 
-// begin opens it, empty.
+// begin opens it, with nothing but the status, which may have changed since the
+// hello.
 func (o *outbox) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.finished, o.started, o.probes, o.status, o.open = nil, nil, nil, false, true
+	o.finished, o.started, o.probes, o.status, o.open = nil, nil, nil, true, true
 }
 
 func (o *outbox) end() {

@@ -108,6 +108,7 @@ type Node struct {
 	session func(Stream) error
 	logs    func(LogStream) error
 	server  *grpc.Server
+	lis     *walled
 	done    chan struct{}
 }
 
@@ -161,26 +162,28 @@ func (n *Node) Start(t testing.TB) {
 	n.Addr = lis.Addr().String()
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(n.tls)))
 	pb.RegisterWorkerServiceServer(server, n)
-	done := make(chan struct{})
+	done, behind := make(chan struct{}), &walled{Listener: lis, wall: &n.wall}
 	go func() {
 		defer close(done)
-		_ = server.Serve(walled{lis, &n.wall}) // ends with Kill
+		_ = server.Serve(behind) // ends with Kill
 	}()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.server, n.done = server, done
+	n.server, n.lis, n.done = server, behind, done
 }
 
 // Kill ends the node at once: its connections break and new ones are refused.
 func (n *Node) Kill() {
 	n.mu.Lock()
-	server, done := n.server, n.done
+	server, lis, done := n.server, n.lis, n.done
 	n.server = nil
 	n.mu.Unlock()
 	if server == nil {
 		return
 	}
 	n.wall.set(false)
+	_ = lis.Close() // before the connections, so that no new one slips in
+	lis.kill()
 	server.Stop()
 	<-done
 }

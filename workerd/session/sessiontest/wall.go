@@ -37,16 +37,34 @@ func (w *wall) pass(closed <-chan struct{}) {
 	}
 }
 
+// walled is a listener behind the wall, which knows its connections: gRPC waits
+// minutes for one whose handshake never ends.
 type walled struct {
 	net.Listener
 	wall *wall
+
+	mu    sync.Mutex
+	conns []net.Conn
 }
 
-func (l walled) Accept() (net.Conn, error) {
+// kill breaks every connection.
+func (l *walled) kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		_ = c.Close() // most are closed already
+	}
+	l.conns = nil
+}
+
+func (l *walled) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns = append(l.conns, c)
 	return &walledConn{Conn: c, wall: l.wall, closed: make(chan struct{})}, nil
 }
 
