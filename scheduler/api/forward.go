@@ -37,7 +37,7 @@ type Peers interface {
 type Forwarder struct {
 	Name   string // this node's
 	Leads  func() bool
-	Leader func() (raftnode.Member, bool)
+	Leader func() (raftnode.Peer, bool)
 	Peers  Peers
 	Guard  *auth.Guard
 	Survey *Survey

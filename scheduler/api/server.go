@@ -12,12 +12,13 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/auth"
+	"github.com/weirbuild/weir/scheduler/lead"
 	"github.com/weirbuild/weir/scheduler/state"
 )
 
 // Leader is the work that only the leader does.
 type Leader interface {
-	Serve(stream SessionStream, hello *pb.WorkerHello, by Caller) error
+	Serve(stream lead.SessionStream, hello *pb.WorkerHello, by lead.Caller) error
 	Suggest(pool string, urgent bool, hint string, slots uint32, labels []*pb.Label) (worker string, release func(granted bool))
 	Workers(pool string) []*pb.Worker
 	Explain(id fsm.JobID) (ahead int, why string, details []string, err error)
@@ -26,7 +27,7 @@ type Leader interface {
 // Logs is the build logs as this node can serve them.
 type Logs interface {
 	pb.NodeServiceServer
-	Ship(stream pb.WorkerService_ShipLogsServer, hello *pb.LogHello, by Caller) error
+	Ship(stream pb.WorkerService_ShipLogsServer, hello *pb.LogHello, by lead.Caller) error
 	Read(ctx context.Context, req *pb.ReadLogRequest, send func(*pb.LogData) error) error
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/auth"
+	"github.com/weirbuild/weir/scheduler/lead"
 )
 
 // helloTimeout is how long a worker's stream may stay silent before it says
@@ -140,7 +141,7 @@ func (s *Server) addresses() []string {
 	return all
 }
 
-func caller(ctx context.Context) Caller {
+func caller(ctx context.Context) lead.Caller {
 	id := auth.From(ctx)
-	return Caller{CapabilityID: id.Capability, Remote: id.Remote, RelayedBy: id.RelayedBy}
+	return lead.Caller{CapabilityID: id.Capability, Remote: id.Remote, RelayedBy: id.RelayedBy}
 }
