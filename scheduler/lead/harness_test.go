@@ -385,3 +385,16 @@ func is(err error, kind fsm.Kind) bool {
 	r, ok := errors.AsType[*fsm.Refusal](err)
 	return ok && r.Kind == kind
 }
+
+// passTime has a command applied that carries a later time.
+func (c *cluster) passTime(by time.Duration) {
+	c.t.Helper()
+	tick := &pb.Command{IssuedAtMs: c.store.Now() + by.Milliseconds(), Op: &pb.Command_Tick{Tick: &pb.Tick{}}}
+	data, err := proto.Marshal(tick)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.store.Node().Propose(c.t.Context(), data); err != nil {
+		c.t.Fatal(err)
+	}
+}

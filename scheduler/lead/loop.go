@@ -100,7 +100,7 @@ func (t *term) look(b *batch) {
 				f.job, _ = s.Job(e.Job)
 			case fsm.LeaseGranted, fsm.AttemptEnded, fsm.CancelRequested:
 				f.job, f.attempt, _ = s.Attempt(e.Lease)
-			case fsm.PoolChanged:
+			case fsm.PoolChanged, fsm.WorkerForgotten:
 				f.pool, _ = s.Pool(e.Pool)
 			}
 			b.facts = append(b.facts, f)
@@ -145,7 +145,7 @@ func (t *term) happened(e fsm.Event, f fact) {
 	case fsm.WorkerRegistered:
 		p.roster.enlist(e.Worker, t.elapsed(), t.graceOf(p, e.Worker))
 	case fsm.WorkerForgotten:
-		t.forget(p, e.Worker)
+		t.forget(p, e.Worker, f.pool)
 	case fsm.PoolDeleted:
 		t.drop(p)
 	}
@@ -184,17 +184,19 @@ func (t *term) ended(p *pool, e fsm.Event, f fact) {
 	}
 }
 
-// forget follows an operator's order to forget a worker.
-func (t *term) forget(p *pool, name string) {
+// forget follows an operator's order to forget a worker, or its pool, which then
+// is not there any more.
+func (t *term) forget(p *pool, name string, there *fsm.Pool) {
 	m, ok := p.roster.members[name]
-	if !ok {
-		return
-	}
-	if m.session != nil {
+	switch {
+	case !ok:
+	case m.session == nil:
+		delete(p.roster.members, name)
+	case there == nil:
+		m.session.end(noPool(p.name))
+	default:
 		m.session.end(&fsm.Refusal{Kind: fsm.Refused, Message: "the worker was forgotten by an operator; it may register again"})
-		return // its end looks again
 	}
-	delete(p.roster.members, name)
 }
 
 // drop follows the deletion of a pool.
