@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
@@ -87,6 +89,19 @@ func (n *Node) hello(ctx context.Context, address string) answer {
 	return a
 }
 
+// checkCluster looks once whether a join address belongs to another cluster than
+// this node's data.
+func (n *Node) checkCluster(ctx context.Context, foreign chan<- error) {
+	for _, a := range n.askAll(ctx) {
+		for _, detail := range status.Convert(a.err).Details() {
+			if info, ok := detail.(*errdetails.ErrorInfo); ok && info.Reason == reason.WrongCluster {
+				foreign <- fmt.Errorf("data directory %s: %w: %s", n.config.DataDir, ErrWrongCluster, status.Convert(a.err).Message())
+				return
+			}
+		}
+	}
+}
+
 // announceEvery is how often a node that is not a member as it should be asks to
 // become one.
 const announceEvery = 250 * time.Millisecond
@@ -125,6 +140,12 @@ func (n *Node) mustAnnounce() bool {
 // askToJoin asks one address after the other, the leader's first, until one has
 // done what was asked. It returns what each said, empty when it is done.
 func (n *Node) askToJoin(ctx context.Context) string {
+	if n.office.Load() != nil { // it has moved, and leads
+		if _, err := n.admit(ctx, n.self); err != nil {
+			return fmt.Sprintf("changing this node's own address: %v", err)
+		}
+		return ""
+	}
 	var said []answer
 	addresses := n.joinAddresses()
 	for i := 0; i < len(addresses); i++ {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -173,6 +174,45 @@ func TestANodeOfAnotherClusterIsRefused(t *testing.T) {
 	}
 }
 
+func TestADataDirectoryOfAnotherClusterIsRefused(t *testing.T) {
+	t.Parallel()
+	one := newTestCluster(t, 1, nil)
+	one.startAll()
+	one.leader()
+	other := newTestCluster(t, 1, nil)
+	other.startAll()
+	other.leader()
+	must(t, other.nodes[0].shutdown())
+	moved := one.add("n2")
+	moved.dir = other.nodes[0].dir
+	moved.start()
+	err := <-moved.ended
+	moved.ended <- err
+	for _, part := range []string{moved.dir, string(one.nodes[0].node.ClusterID()), string(moved.node.ClusterID())} {
+		if !errors.Is(err, ErrWrongCluster) || !strings.Contains(err.Error(), part) {
+			t.Fatalf("%v lacks %q", err, part)
+		}
+	}
+}
+
+func TestALoneNodeMayMove(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 1, nil)
+	c.startAll()
+	c.propose("a")
+	must(t, c.nodes[0].shutdown())
+	c.nodes[0].addr = c.add("spare").addr
+	c.nodes = c.nodes[:1]
+	c.startAll()
+	c.propose("b")
+	eventually(t, "the new address", func() error {
+		if m := c.nodes[0].node.Members(); m[0].Address != c.nodes[0].addr {
+			return fmt.Errorf("%v", m)
+		}
+		return nil
+	})
+}
+
 func TestMoreNodesJoinAndVote(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t, 1, nil)
@@ -271,4 +311,15 @@ func TestADataDirBelongsToOneProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, d.close())
+}
+
+func TestDiskErrorsNameTheWayOut(t *testing.T) {
+	for err, want := range map[error]string{
+		syscall.ENOSPC: "the disk is full", syscall.EROFS: "read-only", syscall.EACCES: "must own", errors.New("bad page"): "move the data directory away",
+	} {
+		got := explainStore("open store", "/d/log.db", fmt.Errorf("open: %w", err)).Error()
+		if !strings.Contains(got, want) || !strings.Contains(got, "/d/log.db") {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -59,13 +60,18 @@ func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (
 	parts.Go(func() { n.verifier.run(work, r) })
 	parts.Go(func() { n.announce(work) })
 	parts.Go(func() { n.snapshotWhenDue(work, r) })
-	<-ctx.Done()
+	foreign := make(chan error, 1)
+	parts.Go(func() { n.checkCluster(work, foreign) })
+	select {
+	case <-ctx.Done():
+	case err = <-foreign:
+	}
 	n.leaveOffice(r)
-	return n.stopRaft(r)
+	return errors.Join(err, n.stopRaft(r))
 }
 
 func (n *Node) startRaft(notify chan<- bool) (r *raft.Raft, err error) {
-	defer recoverCorruption(n.config.logPath(), &err)
+	defer n.recoverUnreadable(&err)
 	cache, err := raft.NewLogCache(logCache, n.logs)
 	if err != nil {
 		return nil, err
@@ -79,9 +85,23 @@ func (n *Node) startRaft(notify chan<- bool) (r *raft.Raft, err error) {
 	return r, nil
 }
 
+// recoverUnreadable turns the panic with which Raft meets an entry that it cannot
+// read into an error. The machine's own panics are not touched.
+func (n *Node) recoverUnreadable(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	unreadable, ok := p.(error)
+	if _, bug := p.(runtime.Error); !ok || bug {
+		panic(p)
+	}
+	*err = explainStore("read", n.config.logPath(), unreadable)
+}
+
 func (n *Node) newTransport() *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: n.stream, Logger: n.log.Named("transport"), MaxPool: 4, Timeout: n.config.Profile.RPC,
+		Stream: n.stream, Logger: newQuiet(n.log.Named("transport")), MaxPool: 4, Timeout: n.config.Profile.RPC,
 		// Pipelining stops replication for good after an error of a follower's
 		// store, while its heartbeats look healthy.
 		MaxRPCsInFlight:         1,
@@ -93,10 +113,11 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	c := raft.DefaultConfig()
 	p := n.config.Profile
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = p.Heartbeat, p.Election, p.Lease
-	c.CommitTimeout = min(50*time.Millisecond, p.Heartbeat/4)
+	// How long an idle cluster's followers may lag; more often costs CPU for nothing.
+	c.CommitTimeout = p.Heartbeat * 2 / 5
 	c.LocalID = raft.ServerID(n.self.ID)
 	c.NotifyCh = notify
-	c.Logger = n.log.Named("raft")
+	c.Logger = newQuiet(n.log.Named("raft"))
 	c.ShutdownOnRemove = false
 	c.NoLegacyTelemetry = true
 	// Snapshots are taken by snapshotWhenDue.
