@@ -14,16 +14,21 @@ const maxTime = 1 << 52
 // this binary cannot understand, before anything has changed: stopping is better
 // than diverging.
 func (s *State) Apply(c *pb.Command) Result {
-	if c.GetMinLevel() > FeatureLevel {
-		panic(fmt.Sprintf("fsm: command needs feature level %d and this binary has %d; upgrade this node", c.GetMinLevel(), FeatureLevel))
-	}
-	if c.GetOp() == nil {
-		panic("fsm: command of an unknown kind; upgrade this node")
-	}
+	mustUnderstand(c)
 	s.advance(c.GetIssuedAtMs())
 	r := s.apply(c)
 	r.Events, s.events = s.events, nil
 	return r
+}
+
+func mustUnderstand(c *pb.Command) {
+	needs := max(c.GetMinLevel(), c.GetSetFeatureLevel().GetLevel())
+	if needs > FeatureLevel {
+		panic(fmt.Sprintf("fsm: a command needs feature level %d and this binary has %d; upgrade this node", needs, FeatureLevel))
+	}
+	if c.GetOp() == nil {
+		panic("fsm: a command is of an unknown kind; upgrade this node")
+	}
 }
 
 func (s *State) apply(c *pb.Command) Result {
@@ -88,15 +93,12 @@ func (s *State) advance(issuedAt int64) {
 
 func (s *State) emit(e Event) { s.events = append(s.events, e) }
 
+// setFeatureLevel only raises it.
 func (s *State) setFeatureLevel(c *pb.SetFeatureLevel) Result {
-	level := c.GetLevel()
-	if level > FeatureLevel {
-		panic(fmt.Sprintf("fsm: the cluster goes to feature level %d and this binary has %d; upgrade this node", level, FeatureLevel))
-	}
-	if level <= s.level {
+	if c.GetLevel() <= s.level {
 		return Result{Repeat: true}
 	}
-	s.level = level
+	s.level = c.GetLevel()
 	return Result{}
 }
 

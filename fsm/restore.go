@@ -77,13 +77,19 @@ func (d *decoder) header() (records uint64, err error) {
 		return 0, fmt.Errorf("version %d, and this binary reads %d; upgrade this node", h.GetVersion(), snapshotVersion)
 	case h.GetFeatureLevel() > FeatureLevel:
 		return 0, fmt.Errorf("feature level %d, and this binary has %d; upgrade this node", h.GetFeatureLevel(), FeatureLevel)
-	case h.GetFeatureLevel() < 1 || h.GetEpoch()>>(64-leaseCounterBits) > 0 || h.GetLastLease()>>leaseCounterBits > 0 || h.GetNowMs() < 0 || h.GetNowMs() > maxTime:
+	case !plausible(h):
 		return 0, errors.New("a number is out of range")
 	}
 	s := d.b.s
 	s.level, s.now, s.lastJob, s.epoch = h.GetFeatureLevel(), h.GetNowMs(), JobID(h.GetLastJob()), h.GetEpoch()
 	s.lastLease, s.lastCap, s.adminMade = h.GetLastLease(), h.GetLastCapability(), h.GetAdminMade()
 	return h.GetRecords(), nil
+}
+
+func plausible(h *pb.SnapshotHeader) bool {
+	return h.GetFeatureLevel() >= 1 && h.GetNowMs() >= 0 && h.GetNowMs() <= maxTime &&
+		h.GetEpoch()>>(64-leaseCounterBits) == 0 && h.GetLastLease()>>leaseCounterBits == 0 &&
+		h.GetLastJob() < maxTime && h.GetLastCapability() < maxTime
 }
 
 // next reads one record. io.EOF in the error means that the input ended, also

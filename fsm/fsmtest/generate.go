@@ -196,16 +196,25 @@ func (g *Generator) nodes() []string {
 	return [][]string{{"n1", "n2"}, {"n2", "n3"}, {"n1"}, {}}[g.r.IntN(4)]
 }
 
+// logged is mostly an attempt with a sealed log.
+func (g *Generator) logged(s *fsm.State) (job uint64, attempt uint32) {
+	page, _ := s.Jobs(fsm.Filter{Limit: 40})
+	for _, j := range page {
+		if a := j.Last(); a != nil && a.Log != nil && g.chance(3) {
+			return uint64(j.ID), uint32(a.No)
+		}
+	}
+	return uint64(g.recent(s)), uint32(g.r.IntN(3))
+}
+
 func (g *Generator) moveLog(s *fsm.State) *pb.Command {
-	return &pb.Command{Op: &pb.Command_MoveLog{MoveLog: &pb.MoveLog{
-		Job: uint64(g.recent(s)), Attempt: uint32(g.r.IntN(3)), Holders: g.nodes(),
-	}}}
+	job, attempt := g.logged(s)
+	return &pb.Command{Op: &pb.Command_MoveLog{MoveLog: &pb.MoveLog{Job: job, Attempt: attempt, Holders: g.nodes()}}}
 }
 
 func (g *Generator) expireLog(s *fsm.State) *pb.Command {
-	return &pb.Command{Op: &pb.Command_ExpireLog{ExpireLog: &pb.ExpireLog{
-		Job: uint64(g.recent(s)), Attempt: uint32(g.r.IntN(3)),
-	}}}
+	job, attempt := g.logged(s)
+	return &pb.Command{Op: &pb.Command_ExpireLog{ExpireLog: &pb.ExpireLog{Job: job, Attempt: attempt}}}
 }
 
 func (g *Generator) trim(s *fsm.State) *pb.Command {
