@@ -121,13 +121,29 @@ func tornTail(t *testing.T, what string, o Options, synced map[logstore.Key][]by
 	}
 }
 
+// image is what a power failure leaves: of each segment what was synced, and
+// nothing of what was not.
+func (d *faults) image(t testing.TB, dir string) image {
+	t.Helper()
+	img := take(t, dir)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range img {
+		if strings.HasSuffix(name, segmentSuffix) {
+			img[name] = d.durable[filepath.Join(dir, name)]
+		}
+	}
+	return img
+}
+
 // The directory is copied between any two commands, with housekeeping among
 // them, and opened: what was synced must be there, what was dropped and synced
 // must not.
 func TestCopyAtRandomPoints(t *testing.T) {
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		o := testOptions(t.TempDir())
+		disk, o := noFaults(), testOptions(t.TempDir())
+		o.open, disk.durable = disk.open, image{}
 		s := openStore(t, o)
 		now, durable := map[logstore.Key][]byte{}, map[logstore.Key][]byte{}
 		touched := map[logstore.Key]bool{}
@@ -143,16 +159,17 @@ func TestCopyAtRandomPoints(t *testing.T) {
 					t.Fatal(err)
 				}
 				delete(now, k)
-			case n < 7:
+			case n == 5:
 				tidy(t, s)
-				fallthrough
 			default:
 				logstoretest.Sync(t, s)
 				durable = maps.Clone(now)
 				clear(touched)
 			}
 			if step%10 == 0 {
-				checkCopy(t, fmt.Sprintf("seed %d, step %d", seed, step), take(t, o.Dir).restore(t), durable, touched)
+				what := fmt.Sprintf("seed %d, step %d", seed, step)
+				checkCopy(t, "killed, "+what, take(t, o.Dir).restore(t), durable, touched)
+				checkCopy(t, "power lost, "+what, disk.image(t, o.Dir).restore(t), durable, touched)
 			}
 		}
 		closeStore(t, s)

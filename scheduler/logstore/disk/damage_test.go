@@ -127,6 +127,9 @@ func TestDamagedOpenLogGoesOn(t *testing.T) {
 	s = openStore(t, testOptions(dir))
 	defer closeStore(t, s)
 	logstoretest.Want(t, s, k, text)
+	if info, _ := s.Stat(k); !info.Sealed || info.Damaged {
+		t.Errorf("opened again: %+v", info)
+	}
 }
 
 // A build writes into its log what looks like records. Where damage makes the
@@ -135,13 +138,14 @@ func TestForgedRecordsInALog(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
 	logstoretest.Put(t, s, logstoretest.Key(1), []byte("the victim's log"))
-	var forged []byte
-	for pos := range 40 {
+	text := []byte("innocent beginning")
+	at := int(s.writer.active.size) + headerSize // where the text will be
+	for range 40 {
 		h := make([]byte, headerSize)
-		record{kind: kindDrop, key: logstoretest.Key(1), gen: 1 << 40}.encode(h, &salt{}, uint32(pos))
-		forged = append(forged, h...)
+		record{kind: kindDrop, key: logstoretest.Key(1), gen: 1 << 40}.encode(h, &salt{}, uint32(at+len(text)))
+		text = append(text, h...)
 	}
-	logstoretest.Put(t, s, logstoretest.Key(2), append([]byte("innocent beginning"), forged...))
+	logstoretest.Put(t, s, logstoretest.Key(2), text)
 	logstoretest.Put(t, s, logstoretest.Key(3), []byte("the third"))
 	closeStore(t, s)
 	flip(t, segmentPath(o.Dir, 1), []byte("innocent beginning"))
@@ -188,6 +192,50 @@ func TestDamagedFilesOfEveryKind(t *testing.T) {
 			}
 			logstoretest.Put(t, s, logstoretest.Key(100), []byte("goes on"))
 		})
+	}
+}
+
+// A segment with a damaged record stays after its other logs were copied out of
+// it. When these are dropped and the copies are gone, it must not revive them.
+func TestDamagedSegmentRevivesNothing(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openStore(t, o)
+	text := func(job uint64) []byte { return logstoretest.Text(logstoretest.Key(job), 500) }
+	for job := range uint64(40) {
+		logstoretest.Put(t, s, logstoretest.Key(job), text(job))
+	}
+	logstoretest.Sync(t, s)
+	tidy(t, s)
+	closeStore(t, s)
+	flip(t, segmentPath(o.Dir, 1), text(0))
+	s = openStore(t, o)
+	drop := func(from, to uint64) {
+		t.Helper()
+		for job := from; job < to; job++ {
+			if err := s.Drop(logstoretest.Key(job)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			tidy(t, s)
+		}
+	}
+	drop(2, 40) // log 1 is copied forward, out of the segment that log 0 keeps
+	if at := s.ix.logs[logstoretest.Key(1)].first.seg; at == 1 {
+		t.Fatal("log 1 was not copied forward")
+	}
+	drop(1, 2)
+	logstoretest.Put(t, s, logstoretest.Key(50), make([]byte, 5000)) // closes the segment with the copy
+	drop(50, 51)
+	logstoretest.Put(t, s, logstoretest.Key(51), make([]byte, 5000))
+	drop(51, 52)
+	closeStore(t, s)
+	s = openStore(t, o)
+	defer closeStore(t, s)
+	for k := range s.Keys() {
+		if k != logstoretest.Key(0) {
+			t.Errorf("log %v came back", k)
+		}
 	}
 }
 

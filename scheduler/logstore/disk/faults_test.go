@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,7 @@ type faults struct {
 	syncErr error
 	gate    chan struct{} // syncs wait until it is closed, nil: they do not
 	syncs   int
+	durable image // what was synced of each file, nil: not asked for
 }
 
 func noFaults() *faults { return &faults{room: -1} }
@@ -28,11 +30,12 @@ func (d *faults) open(path string, flag int) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return faultyFile{f, d}, nil
+	return faultyFile{f, path, d}, nil
 }
 
 type faultyFile struct {
 	file
+	path string
 	disk *faults
 }
 
@@ -56,6 +59,9 @@ func (f faultyFile) Datasync() error {
 	f.disk.mu.Lock()
 	f.disk.syncs++
 	gate, err := f.disk.gate, f.disk.syncErr
+	if f.disk.durable != nil {
+		f.disk.durable[f.path], err = os.ReadFile(f.path)
+	}
 	f.disk.mu.Unlock()
 	if gate != nil {
 		<-gate

@@ -156,7 +156,7 @@ func (s *Store) rotateFloors() *index {
 func (s *Store) clearFloors(ix *index) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(ix.floors[0])
+	ix.floors[0] = nil
 }
 
 // Stat implements [logstore.Store].

@@ -48,3 +48,9 @@ func TestSuite(t *testing.T) {
 		})
 	}
 }
+
+func BenchmarkStore(b *testing.B) {
+	logstoretest.Bench(b, logstoretest.Maker{
+		Open: func(t testing.TB, dir string) logstore.Store { return openStore(t, Options{Dir: dir}) },
+	})
+}
