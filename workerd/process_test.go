@@ -85,7 +85,7 @@ func TestAKilledWorkerGivesUpItsAttemptsAndDeliversItsResults(t *testing.T) {
 	if got[2].Kind != pb.OutcomeKind_OUTCOME_WORKER_RESTARTED || got[2].Message != "worker restarted" {
 		t.Errorf("interrupted attempt: %v", got[2])
 	}
-	if text := b.sealed(2); text != "Building on w\noutput of 102\n\nJob stopped by its worker: worker restarted\n" {
+	if text := b.sealed(2); !strings.HasPrefix(text, "Building on w\n") || !strings.HasSuffix(text, "\n\nJob stopped by its worker: worker restarted\n") {
 		t.Errorf("log of the interrupted attempt: %q", text)
 	}
 	b.sealed(1)

@@ -40,15 +40,15 @@ func judge(err error) verdict {
 	switch client.Reason(err) {
 	case reason.Unauthenticated, reason.Denied, reason.Invalid, reason.WrongCluster, reason.Upgrade:
 		return hopeless
-	case reason.Conflict, reason.Refused, reason.NotFound, reason.Full, reason.Expired, reason.TooOld, reason.Fenced:
+	case reason.Conflict, reason.Refused, reason.NotFound, reason.Expired, reason.TooOld, reason.Fenced:
 		return lasting
-	case reason.NoLeader, reason.UnknownOutcome:
+	case reason.NoLeader, reason.UnknownOutcome, reason.Full:
 		return passing
 	}
 	switch status.Code(err) {
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return hopeless
-	case codes.InvalidArgument, codes.Unimplemented, codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound, codes.ResourceExhausted:
+	case codes.InvalidArgument, codes.Unimplemented, codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound:
 		return lasting
 	}
 	return passing
@@ -92,6 +92,17 @@ func (h *hope) lost(now time.Time) bool {
 	h.answers++
 	return h.answers >= hopelessAnswers && now.Sub(h.first) >= hopelessFor
 }
+
+// pauseRefused is the wait after the nth refusal in a row that only time can
+// lift: short at first, for leases that must be renewed meanwhile.
+func pauseRefused(n int) time.Duration {
+	if n <= soonRetries {
+		return jitter(slowest)
+	}
+	return jitter(slowPause)
+}
+
+const soonRetries = 5
 
 // pacer lets the same news through once in a while.
 type pacer struct {

@@ -169,6 +169,7 @@ func (s *Session) welcome(w *pb.Welcome, st step) error {
 	}
 	s.cluster = w.ClusterId
 	s.hope.renew()
+	s.turned = 0
 	s.news = pacer{}
 	s.pacing.cap = time.Duration(w.ReconnectMaxMs) * time.Millisecond
 	s.route.members(w.Addresses)

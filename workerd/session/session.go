@@ -46,6 +46,7 @@ type Session struct {
 	route   *route
 	pacing  pacing
 	hope    hope
+	turned  int // refusals in a row that only time can lift
 	news    pacer
 	conns   map[string]*conn
 	cluster string
@@ -124,7 +125,9 @@ func (s *Session) settle(ctx context.Context, st step, err error) error {
 	case errors.As(err, &ended):
 		s.ended(st, ended, now)
 	case errors.As(err, &elsewhere):
-		s.hope.renew()
+		if elsewhere.leader == "" { // without a leader nobody knows for sure
+			s.hope.renew()
+		}
 		s.follow(st, elsewhere, now)
 	case errors.As(err, &unreached):
 		s.tell(now, "node out of reach", "node", st.addr, "error", text(err))
@@ -182,9 +185,10 @@ func (s *Session) refusal(ctx context.Context, st step, err error, now time.Time
 		s.route.advance()
 		sleep(ctx, jitter(hopelessPause))
 	case lasting:
-		s.tell(now, "not let in, trying again every 10 s", "node", st.addr, "error", text(err))
+		s.turned++
+		s.tell(now, "not let in, trying again", "node", st.addr, "error", text(err))
 		s.route.advance()
-		sleep(ctx, jitter(slowPause))
+		sleep(ctx, pauseRefused(s.turned))
 	default:
 		s.tell(now, "no session", "node", st.addr, "relay", st.relay, "error", text(err))
 		if client.Reason(err) != "" { // the node lives, and has no leader to offer

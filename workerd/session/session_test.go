@@ -177,9 +177,8 @@ func TestAWorkerOfAnotherClusterIsRefused(t *testing.T) {
 
 func TestARevokedWorkerGivesUpAndSaysWhy(t *testing.T) {
 	c := sessiontest.Start(t, 2)
-	for _, n := range c.Nodes {
-		n.OnSession(sessiontest.Refuse(codes.Unauthenticated, reason.Unauthenticated, "the capability was revoked: ask for a new one"))
-	}
+	c.Nodes[0].OnSession(sessiontest.Refuse(codes.Unauthenticated, reason.Unauthenticated, "the capability was revoked: ask for a new one"))
+	c.Nodes[1].OnSession(sessiontest.Redirect(c.Nodes[0].Addr)) // it only shows the way
 	w := start(t, c, nil)
 	next(t, w.done, "the end")
 	var refused *RefusedError
@@ -195,4 +194,19 @@ func TestOneNodeThatLagsBehindDoesNotTurnAWorkerAway(t *testing.T) {
 	c.Nodes[1].OnSession(l.Serve)
 	start(t, c, func(s *Session) { s.route.at = slices.Index(s.route.addrs, c.Nodes[0].Addr) })
 	next(t, l.Hellos, "a session with the other node")
+}
+
+func TestATakenNameIsTriedAgain(t *testing.T) {
+	c := sessiontest.Start(t, 1)
+	l := sessiontest.NewLeader(c.Addresses()...)
+	refusals := make(chan struct{}, 10)
+	c.Nodes[0].OnSession(func(s sessiontest.Stream) error {
+		refusals <- struct{}{}
+		return sessiontest.Refuse(codes.AlreadyExists, reason.Conflict, "the name is bound to another instance key")(s)
+	})
+	start(t, c, nil)
+	next(t, refusals, "a refusal")
+	next(t, refusals, "another")
+	c.Nodes[0].OnSession(l.Serve)
+	next(t, l.Hellos, "a session")
 }
