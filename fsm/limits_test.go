@@ -183,3 +183,66 @@ func TestTextIsClipped(t *testing.T) {
 		t.Errorf("output of %d bytes", len(out.GetOutput()))
 	}
 }
+
+// TestNamesAreBounded makes pools, clients and workers up to their limits.
+func TestNamesAreBounded(t *testing.T) {
+	s := fsmtest.State(t, fsmtest.CreatePool("n0", nil))
+	for what, c := range map[string]struct {
+		most int
+		make func(name string) *pb.Command
+	}{
+		"pools":   {fsm.MaxPools - 1, func(name string) *pb.Command { return fsmtest.CreatePool(name, nil) }},
+		"clients": {fsm.MaxClients, func(name string) *pb.Command { return fsmtest.AddClient(name, 1) }},
+		"workers": {fsm.MaxWorkers, func(name string) *pb.Command { return fsmtest.RegisterWorker("n0", name, 1) }},
+	} {
+		for n := range c.most {
+			fsmtest.Apply(t, s, c.make(fmt.Sprintf("n%d", n+1)))
+		}
+		if r := s.Apply(c.make("more")); r.Refusal == nil || r.Refusal.Kind != fsm.Full {
+			t.Errorf("one too many %s: %v", what, r)
+		}
+	}
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGrammar gives examples of what is a name, a label, a hint, and what is not.
+func TestGrammar(t *testing.T) {
+	long := strings.Repeat("x", 64)
+	for _, c := range []struct {
+		check func(string) error
+		good  []string
+		bad   []string
+	}{
+		{
+			func(s string) error { return fsm.ValidateName("pool", s) },
+			[]string{"a", "linux-x86_64", "Debian.12", long[:63]},
+			[]string{"", "-a", "a-", ".", "a/b", "a b", "ü", "a\n", long},
+		},
+		{
+			func(s string) error { return fsm.ValidateLabel(s, "") },
+			[]string{"os", "example.org/gpu"},
+			[]string{"", "/os", "os=linux"},
+		},
+		{
+			func(s string) error { return fsm.ValidateLabel("os", s) },
+			[]string{"", "linux", "6.1.0+deb12", "a=b@c:/d", long},
+			[]string{"a b", "ü", long + "x"},
+		},
+		{fsm.ValidateHint, []string{"", "größe, with spaces", strings.Repeat("x", 256)}, []string{"a\tb", "\xff", strings.Repeat("x", 257)}},
+		{fsm.ValidateRequestKey, []string{"k", "ci/123#4"}, []string{"", "a b", "ü", strings.Repeat("x", 129)}},
+		{fsm.ValidateNote, []string{"", "rack 7, Zürich"}, []string{"a\nb", strings.Repeat("x", 201)}},
+	} {
+		for _, s := range c.good {
+			if err := c.check(s); err != nil {
+				t.Errorf("%q is refused: %v", s, err)
+			}
+		}
+		for _, s := range c.bad {
+			if c.check(s) == nil {
+				t.Errorf("%q is accepted", s)
+			}
+		}
+	}
+}

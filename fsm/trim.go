@@ -29,10 +29,10 @@ func (s *State) trim(c *pb.Trim) Result {
 }
 
 // Trimmable proposes settled jobs of a pool for a Trim, the oldest first, at most
-// max: those over the pool's count or age. What settled in the last MinKeep goes
+// most: those over the pool's count or age. What settled in the last MinKeep goes
 // only when the pool has HardKeepMargin more than it keeps. Ask for every name of
 // RetentionPools.
-func (s *State) Trimmable(now int64, pool string, max int) []JobID {
+func (s *State) Trimmable(now int64, pool string, most int) []JobID {
 	p, ok := s.pools.get(pool)
 	if !ok {
 		return nil
@@ -40,7 +40,7 @@ func (s *State) Trimmable(now int64, pool string, max int) []JobID {
 	var ids []JobID
 	rule := p.retention(now)
 	for e := range s.settled.from(settledJob{pool: pool}) {
-		if e.pool != pool || len(ids) >= max || !rule.gone(e.at) {
+		if e.pool != pool || len(ids) >= most || !rule.gone(e.at) {
 			break
 		}
 		ids = append(ids, e.id)
