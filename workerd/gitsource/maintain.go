@@ -42,7 +42,7 @@ func (s *Source) maintain(ctx context.Context, c *clone) error {
 	if err := c.sweep(); err != nil {
 		return err
 	}
-	said, ok, err := c.in(ctx, "-c", "gc.auto=2000", "-c", "gc.autoPackLimit=40", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet")
+	said, ok, err := c.in(ctx, "-c", "gc.auto=2000", "-c", "gc.autoPackLimit=20", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet")
 	if err == nil && !ok {
 		err = fmt.Errorf("pack clone %s: %s", strings.TrimPrefix(c.bare, s.dir+"/"), lastWords(said))
 	}

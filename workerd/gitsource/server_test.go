@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -56,7 +57,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	(&cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), Env: env, Stderr: os.Stderr}).ServeHTTP(w, r)
+	(&cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), Env: env, Stderr: io.Discard}).ServeHTTP(w, r)
 }
 
 // repo is a bare repository on the server and a worktree to make commits in.

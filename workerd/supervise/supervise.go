@@ -62,9 +62,21 @@ type Exit struct {
 
 func (e Exit) String() string {
 	if e.Signal != 0 {
-		return "killed by " + unix.SignalName(e.Signal)
+		return "killed by " + e.SignalName()
 	}
 	return fmt.Sprintf("exited with code %d", e.Code)
+}
+
+// SignalName is "SIGKILL" and the like; empty when the command exited.
+func (e Exit) SignalName() string {
+	switch {
+	case e.Signal == 0:
+		return ""
+	case unix.SignalName(e.Signal) == "":
+		return fmt.Sprintf("signal %d", int(e.Signal)) // a real-time one
+	default:
+		return unix.SignalName(e.Signal)
+	}
 }
 
 // Ok reports whether the command exited with 0.
