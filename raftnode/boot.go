@@ -48,6 +48,9 @@ func (n *Node) bootstrapOrJoin(ctx context.Context) error {
 	}
 	said := ""
 	for {
+		if cluster := n.invitation(); cluster != "" {
+			return n.adopt(cluster)
+		}
 		answers := n.askAll(ctx)
 		d := decide(n.self, n.config.BootstrapExpect, answers)
 		switch {
@@ -165,6 +168,24 @@ func (n *Node) claim(cluster ClusterID) error {
 	}
 	n.claimed, n.claimedAt = cluster, time.Now()
 	return nil
+}
+
+// invite notes that a member speaks to this empty node, by its identity, as one
+// of the cluster's: an operator has added it. The member tries again.
+func (n *Node) invite(cluster ClusterID) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.claimed != "" && n.claimed != cluster && time.Since(n.claimedAt) < claimLasts {
+		return fmt.Errorf("this node has just agreed to cluster %s", n.claimed)
+	}
+	n.invited = cluster
+	return errors.New("this node is only just joining")
+}
+
+func (n *Node) invitation() ClusterID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.invited
 }
 
 // makeCluster has all peers agree, then writes the first entry of the log, then

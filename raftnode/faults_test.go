@@ -162,7 +162,7 @@ func newGuard(t *testing.T, store string, office office) (*guardedLog, *Faults) 
 	faults := &Faults{}
 	c := Config{DataDir: t.TempDir(), LogStore: store, Faults: faults, Logger: hclog.NewNullLogger()}
 	g := &guardedLog{
-		open: c.openLog, deadline: 50 * time.Millisecond, office: office, health: &health{},
+		open: c.openLog, monotonic: store == WAL, deadline: 50 * time.Millisecond, office: office, health: &health{},
 		metrics: newMetrics(nil), log: c.Logger, closing: make(chan struct{}),
 	}
 	var err error

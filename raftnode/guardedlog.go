@@ -23,13 +23,14 @@ var errStalled = errors.New("the disk has missed its deadline while another vote
 // take back the truncation that may have come before a failed append. Writes
 // that fail are tried again, on a reopened store, for as long as that lasts.
 type guardedLog struct {
-	open     func() (logStore, error)
-	deadline time.Duration
-	office   office
-	health   *health
-	metrics  *metrics
-	log      hclog.Logger
-	closing  chan struct{}
+	open      func() (logStore, error)
+	monotonic bool // the store refuses gaps and repetitions
+	deadline  time.Duration
+	office    office
+	health    *health
+	metrics   *metrics
+	log       hclog.Logger
+	closing   chan struct{}
 
 	writing sync.Mutex // held by the one writer; guards the next three
 	failed  int        // times in a row
@@ -49,11 +50,9 @@ type office interface {
 	othersWrite() bool
 }
 
-func (g *guardedLog) IsMonotonic() bool {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return g.store != nil && g.store.IsMonotonic()
-}
+// IsMonotonic tells Raft that after a snapshot of another node the old log must
+// go as a whole.
+func (g *guardedLog) IsMonotonic() bool { return g.monotonic }
 
 func (g *guardedLog) FirstIndex() (index uint64, err error) {
 	err = g.read(func(s logStore) error { index, err = s.FirstIndex(); return err })
@@ -90,7 +89,7 @@ func (g *guardedLog) DeleteRange(first, last uint64) error {
 	}
 	prefix := first <= begin
 	first = max(first, begin)
-	if g.IsMonotonic() { // it drops whole files
+	if g.monotonic { // it drops whole files
 		return g.deleteRange(first, last)
 	}
 	for last-first >= deleteChunk {
@@ -170,22 +169,27 @@ func (g *guardedLog) perform(w *write) {
 		}
 		g.setFailed(w, err)
 	}
-	if !w.finish(nil) && w.first > 0 { // nobody waits any more, and Raft holds that it failed
+	if !w.finish(nil) { // nobody waits any more, and Raft holds that it failed
 		g.broken = w.first
-		if err := g.repair(); err != nil {
+		if err := g.prepare(); err != nil {
 			g.setFailed(w, err)
 		}
 	}
 }
 
 func (g *guardedLog) attempt(w *write) error {
-	if err := g.reopen(); err != nil {
-		return err
-	}
-	if err := g.repair(); err != nil {
+	if err := g.prepare(); err != nil {
 		return err
 	}
 	return w.do(g.store)
+}
+
+// prepare leaves an open store that holds what Raft believes it does.
+func (g *guardedLog) prepare() error {
+	if err := g.reopen(); err != nil {
+		return err
+	}
+	return g.repair()
 }
 
 // repair removes what failed writes may have left: Raft counts on its absence.

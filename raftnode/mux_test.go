@@ -188,7 +188,6 @@ func TestAddMemberByHand(t *testing.T) {
 	c.propose("a")
 	first := c.nodes[0]
 	added := c.add("n2")
-	must(t, (&dataDir{path: added.dir}).setClusterID(first.node.ClusterID()))
 	c.tune = func(c *Config) { c.Join = nil }
 	added.start()
 	m, err := first.membership(first.tls).AddMember(t.Context(), &pb.AddMemberRequest{

@@ -52,7 +52,8 @@ type Node struct {
 	clusterID ClusterID
 	claimed   ClusterID // a cluster in the making that this empty node agreed to join
 	claimedAt time.Time
-	boot      string // what the node is doing until Raft runs
+	invited   ClusterID // a cluster that has this empty node among its members
+	boot      string    // what the node is doing until Raft runs
 }
 
 // Open opens the node's identity and stores. Nothing talks to anyone yet.
@@ -95,7 +96,10 @@ func (n *Node) openStores() (err error) {
 		return err
 	}
 	n.health = &health{}
-	n.logs = &guardedLog{open: c.openLog, deadline: c.StoreDeadline, health: n.health, log: n.log.Named("store"), closing: n.stopping}
+	n.logs = &guardedLog{
+		open: c.openLog, monotonic: c.LogStore == WAL, deadline: c.StoreDeadline,
+		health: n.health, log: n.log.Named("store"), closing: n.stopping,
+	}
 	if n.logs.store, err = c.openLog(); err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type host interface {
 	cluster() ClusterID
 	raftRuns() bool
 	claim(ClusterID) error
+	invite(ClusterID) error
 	probe(context.Context) error
 }
 
@@ -103,7 +104,7 @@ func (s *stream) admit(p preamble, conn *trackedConn) error {
 	case p.For == forClaim:
 		return s.node.claim(p.Cluster)
 	case own == "":
-		return errors.New("this node belongs to no cluster yet")
+		return s.node.invite(p.Cluster)
 	case p.Cluster != own:
 		err := fmt.Errorf("%w: this node belongs to cluster %s, the caller to %s", ErrWrongCluster, own, p.Cluster)
 		s.refused("cluster", conn, err)
