@@ -152,8 +152,11 @@ func TestCopyAtRandomPoints(t *testing.T) {
 			touched[k] = true
 			switch n := r.IntN(10); {
 			case now[k] == nil && n < 8:
-				now[k] = logstoretest.Text(logstore.Key{Job: r.Uint64()}, 1+r.IntN(1500))
-				logstoretest.Put(t, s, k, now[k])
+				now[k] = logstoretest.Text(logstore.Key{Job: r.Uint64()}, 1+r.IntN(3000))
+				appendAll(t, s, k, now[k]) // in parts, often in two segments
+				if err := s.Seal(k, int64(len(now[k])), sha256.Sum256(now[k])); err != nil {
+					t.Fatal(err)
+				}
 			case n < 5:
 				if err := s.Drop(k); err != nil {
 					t.Fatal(err)
@@ -166,7 +169,7 @@ func TestCopyAtRandomPoints(t *testing.T) {
 				durable = maps.Clone(now)
 				clear(touched)
 			}
-			if step%10 == 0 {
+			if step%20 == 0 {
 				what := fmt.Sprintf("seed %d, step %d", seed, step)
 				checkCopy(t, "killed, "+what, take(t, o.Dir).restore(t), durable, touched)
 				checkCopy(t, "power lost, "+what, disk.image(t, o.Dir).restore(t), durable, touched)

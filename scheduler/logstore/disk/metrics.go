@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are nil-safe only in that the registerer may be nil.
+// metrics are counted with or without a registerer.
 type metrics struct {
 	reg        prometheus.Registerer
 	bytes      prometheus.Counter
