@@ -11,7 +11,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/weir, the whole product
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/weir ./cli/weir
+	@$(GO) build -ldflags '$(LDFLAGS)' -o bin/weir ./cli/weir
 
 demo: deps build ## three nodes, two workers, a build, and the leader's death
 	@bin/weir dev

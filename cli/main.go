@@ -82,8 +82,8 @@ func newRoot(e *env) *cobra.Command {
 		&cobra.Group{ID: "daemon", Title: "Daemons:"},
 	)
 	add(root, "build", newSubmit(e), newJobs(e), newJob(e), newLogs(e))
-	add(root, "operate", newStatus(e), newRaft(e), newPool(e), newWorkerAdmin(e), newClient(e), newCap(e), newAdmin(e), newTLS(e))
-	add(root, "daemon", newServer(e), newDev(e), newBench(e))
+	add(root, "operate", newStatus(e), newRaft(e), newPool(e), newClient(e), newCap(e), newAdmin(e), newTLS(e))
+	add(root, "daemon", newServer(e), newWorker(e), newDev(e), newBench(e))
 	return root
 }
 

@@ -29,6 +29,7 @@ type Config struct {
 	Profile  string   // "" means local
 	LogStore string   // "" means bolt
 	Flags    []string // more flags for every node
+	Command  []string // what a node runs; nil: "server", with an admin capability made
 }
 
 // Node is one scheduler node; Process is nil while it is down.
@@ -67,6 +68,9 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 			return nil, errors.Join(err, cl.Close())
 		}
 	}
+	if c.Command != nil {
+		return cl, nil
+	}
 	if err := cl.init(ctx); err != nil {
 		return nil, errors.Join(err, cl.Close())
 	}
@@ -95,7 +99,7 @@ func (c *Cluster) prepare() error {
 }
 
 func writeTLS(ca *mtls.Authority, n *Node) error {
-	dir := n.tlsDir()
+	dir := n.TLSDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -109,7 +113,8 @@ func writeTLS(ca *mtls.Authority, n *Node) error {
 	return os.WriteFile(filepath.Join(dir, "ca.pem"), ca.CertPEM(), 0o644)
 }
 
-func (n *Node) tlsDir() string { return filepath.Join(n.Dir, "tls") }
+// TLSDir has the node's certificate.
+func (n *Node) TLSDir() string { return filepath.Join(n.Dir, "tls") }
 
 // DataDir is where the node keeps its state.
 func (n *Node) DataDir() string { return filepath.Join(n.Dir, "data") }
@@ -126,10 +131,13 @@ func (c *Cluster) Addresses() []string {
 // StartNode starts a node that is down, with what is on its disk.
 func (c *Cluster) StartNode(i int) error {
 	n := c.Nodes[i]
-	args := []string{
-		"server", "--name", n.Name, "--data-dir", n.DataDir(), "--listen", n.Address, "--advertise", n.Address,
-		"--http-listen", n.HTTP, "--tls-dir", n.tlsDir(), "--bootstrap-expect", fmt.Sprint(len(c.Nodes)), "--profile", c.Profile,
+	command := c.Command
+	if command == nil {
+		command = []string{"server"}
 	}
+	args := append(slices.Clone(command),
+		"--name", n.Name, "--data-dir", n.DataDir(), "--listen", n.Address, "--advertise", n.Address,
+		"--http-listen", n.HTTP, "--tls-dir", n.TLSDir(), "--bootstrap-expect", fmt.Sprint(len(c.Nodes)), "--profile", c.Profile)
 	for _, other := range c.Nodes {
 		if other != n {
 			args = append(args, "--join", other.Address)
@@ -146,7 +154,7 @@ func (c *Cluster) StartNode(i int) error {
 // init makes the first admin capability as soon as there is a leader.
 func (c *Cluster) init(ctx context.Context) error {
 	file := filepath.Join(c.Dir, "admin.cap")
-	args := []string{"admin", "init", "--tls-dir", c.Nodes[0].tlsDir(), "--file", file, "--wait", "60s"}
+	args := []string{"admin", "init", "--tls-dir", c.Nodes[0].TLSDir(), "--file", file, "--wait", "60s"}
 	for _, a := range c.Addresses() {
 		args = append(args, "--node", a)
 	}

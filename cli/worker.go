@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirbuild/weir/scheduler"
+	"github.com/weirbuild/weir/workerd"
+)
+
+// newWorker is the daemon and, below it, the operators' commands on workers.
+func newWorker(e *env) *cobra.Command {
+	cfg := workerd.Default()
+	cfg.Version = Version
+	var file string
+	c := &cobra.Command{
+		Use:   "worker --connect CAP --state-dir DIR",
+		Short: "Run a build worker; list and forget workers",
+		Long: "Run a build worker. It dials any address of its capability and follows the cluster's leader from there.\n" +
+			"SIGTERM drains it: no new builds, running ones end; a second SIGTERM kills them, and they run elsewhere.\n" +
+			"Every flag is also a key of the --config file and an environment variable: --state-dir is state-dir and\n" +
+			"WEIR_STATE_DIR.\n\n" +
+			"Exit codes: 0 drained or stopped, 2 wrong configuration, 4 the cluster will never let this worker in,\n7 anything else.",
+		Example: "  weir worker --connect worker.cap --slots 8 --state-dir /var/lib/weir-worker --allow-command --job-user weir-build",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := scheduler.Load(c.Flags(), file, os.Environ()); err != nil {
+				return usageError("%w", err)
+			}
+			if err := cfg.Complete(); err != nil {
+				return usageError("%w", err)
+			}
+			return runWorker(c, e, cfg)
+		},
+	}
+	cfg.AddFlags(c.Flags())
+	c.Flags().StringVar(&file, "config", "", "YAML file with flags as keys")
+	c.AddCommand(newWorkerList(e), newWorkerForget(e))
+	return c
+}
+
+func runWorker(c *cobra.Command, e *env, cfg workerd.Config) error {
+	w, err := workerd.Open(cfg, executors(cfg), cfg.NewLogger(e.stderr))
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ended := make(chan struct{})
+	listened := make(chan struct{})
+	go func() { // ends with the worker
+		defer close(listened)
+		for _, act := range []func(){w.Drain, w.Stop} {
+			select {
+			case <-signals:
+				act()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	err = w.Run(c.Context())
+	close(ended)
+	<-listened
+	var refused *workerd.RefusedError
+	if errors.As(err, &refused) {
+		return &codedError{exitRefused, err}
+	}
+	return err
+}
