@@ -10,8 +10,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -58,69 +56,6 @@ func open(t *testing.T, m Maker) logstore.Store {
 		}
 	})
 	return s
-}
-
-// Key makes a key of a job's first attempt.
-func Key(job uint64) logstore.Key { return logstore.Key{Job: job, Attempt: 1} }
-
-// Text returns n bytes that differ from log to log and from place to place.
-func Text(k logstore.Key, n int) []byte {
-	r := rand.New(rand.NewPCG(k.Job, uint64(k.Attempt)))
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b
-}
-
-// Put appends a whole log and seals it.
-func Put(t testing.TB, s logstore.Store, k logstore.Key, text []byte) {
-	t.Helper()
-	if _, err := s.Append(k, 0, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Seal(k, int64(len(text)), sha256.Sum256(text)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Sync makes everything durable.
-func Sync(t testing.TB, s logstore.Store) {
-	t.Helper()
-	if err := s.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Read returns a whole log as it is now.
-func Read(s logstore.Store, k logstore.Key) ([]byte, error) {
-	info, ok := s.Stat(k)
-	if !ok {
-		return nil, logstore.ErrNotFound
-	}
-	b := make([]byte, info.Size+1)
-	n, err := s.ReadAt(k, b, 0)
-	if err == io.EOF {
-		err = nil
-	}
-	return b[:n], err
-}
-
-// Want fails unless a log reads as text, whole and in pieces.
-func Want(t testing.TB, s logstore.Store, k logstore.Key, text []byte) {
-	t.Helper()
-	have, err := Read(s, k)
-	if err != nil {
-		t.Fatalf("log %v: %v", k, err)
-	}
-	if !bytes.Equal(have, text) {
-		t.Fatalf("log %v: has %d bytes, want %d, or they differ", k, len(have), len(text))
-	}
-	part := make([]byte, min(len(text), 1000))
-	at := int64(len(text) - len(part))
-	if _, err := s.ReadAt(k, part, at); err != nil || !bytes.Equal(part, text[at:]) {
-		t.Fatalf("log %v: its last %d bytes differ, or %v", k, len(part), err)
-	}
 }
 
 func testBytes(t *testing.T, m Maker) {
@@ -438,66 +373,4 @@ func testClosed(t *testing.T, m Maker) {
 	if err := s.Close(); err != nil {
 		t.Errorf("close twice: %v", err)
 	}
-}
-
-func testConcurrency(t *testing.T, m Maker) {
-	s := open(t, m)
-	const writers, logs = 16, 30
-	var wg sync.WaitGroup
-	for w := range writers {
-		wg.Go(func() {
-			for i := range logs {
-				k := Key(uint64(w*logs + i))
-				if err := lifecycle(t, s, k); err != nil {
-					t.Errorf("log %v: %v", k, err)
-					return
-				}
-			}
-		})
-	}
-	wg.Go(func() {
-		for range 20 {
-			for k, info := range s.Keys() {
-				if b, err := Read(s, k); err == nil && int64(len(b)) < info.Size && info.Sealed {
-					t.Errorf("log %v: %d of %d bytes", k, len(b), info.Size)
-				}
-			}
-			if m.Tidy != nil {
-				m.Tidy(t, s)
-			}
-		}
-	})
-	wg.Wait()
-	if u := s.Usage(); u.Unsealed != 0 {
-		t.Errorf("usage at the end: %+v", u)
-	}
-}
-
-// lifecycle writes a log in pieces, syncs, seals and reads it, and drops every
-// third one.
-func lifecycle(t *testing.T, s logstore.Store, k logstore.Key) error {
-	text := Text(k, int(k.Job*37)%5000)
-	for part := range slices.Chunk(text, 700) {
-		info, _ := s.Stat(k)
-		if _, err := s.Append(k, info.Size, part); err != nil {
-			return err
-		}
-	}
-	if err := s.Seal(k, int64(len(text)), sha256.Sum256(text)); err != nil {
-		return err
-	}
-	if err := s.Sync(t.Context()); err != nil {
-		return err
-	}
-	if info, ok := s.Stat(k); !ok || !info.Sealed || info.Durable != int64(len(text)) {
-		return errors.New("not sealed and durable after sync")
-	}
-	have, err := Read(s, k)
-	if err != nil || !bytes.Equal(have, text) {
-		return errors.Join(err, errors.New("other bytes"))
-	}
-	if k.Job%3 == 0 {
-		return s.Drop(k)
-	}
-	return nil
 }
