@@ -165,3 +165,24 @@ func BenchmarkTrim(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLifecycle is a submit with its grant, a finish and a seal, on a pool
+// with a thousand jobs waiting.
+func BenchmarkLifecycle(b *testing.B) {
+	s, _ := filled(b, 1000)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.ReportMetric(lifecycles(b, s, b.N), "cpu-µs/lifecycle")
+}
+
+// BenchmarkRestore restores a hundred thousand queued jobs.
+func BenchmarkRestore(b *testing.B) {
+	s, _ := filled(b, 100_000)
+	data := snapshot(b, s)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := fsm.New().Restore(bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
