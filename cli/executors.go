@@ -1,13 +1,83 @@
 package cli
 
 import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/weirbuild/weir/workerd"
+	"github.com/weirbuild/weir/workerd/command"
 	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/gitsource"
+	"github.com/weirbuild/weir/workerd/supervise"
 )
 
-// executors builds what the worker runs jobs with.
-func executors(cfg workerd.Config) workerd.Build {
-	return func(env workerd.Env) (map[string]executor.Executor, error) {
-		return map[string]executor.Executor{}, nil
+// maintainEvery is how often the clone cache is packed.
+const maintainEvery = time.Hour
+
+// engines are what a worker runs jobs with.
+type engines struct {
+	cfg    workerd.Config
+	runner *supervise.Runner
+	source *gitsource.Source
+	log    hclog.Logger
+}
+
+// build implements workerd.Build.
+func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
+	ctx := context.Background()
+	x.log = env.Logger
+	var jobUser *supervise.User
+	if x.cfg.JobUser != "" {
+		var err error
+		if jobUser, err = supervise.LookupUser(x.cfg.JobUser); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if x.runner, err = supervise.New(ctx); err != nil {
+		return nil, err
+	}
+	if x.runner.Lesser != nil {
+		env.Logger.Warn("jobs run without a PID namespace", "mode", x.runner.Mode, "why", x.runner.Lesser)
+	}
+	x.source, err = gitsource.New(ctx, gitsource.Config{
+		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: jobUser, Metrics: env.Registerer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	commands, err := command.New(command.Config{
+		WorkDir: env.WorkDir, Runner: x.runner, Source: x.source, JobUser: jobUser, PassEnv: x.cfg.PassEnv,
+		Grace: x.cfg.Grace, Hide: []string{env.StateDir}, Log: env.Logger.Named("command"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]executor.Executor{"command": commands}, nil
+}
+
+// maintain keeps the clone cache in order until ctx ends.
+func (x *engines) maintain(ctx context.Context) {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := x.source.Maintain(ctx); err != nil && ctx.Err() == nil {
+				x.log.Warn("git clones could not be packed", "error", err)
+			}
+		}
+	}
+}
+
+// close ends the supervisors.
+func (x *engines) close() {
+	if x.runner != nil {
+		x.runner.Close()
 	}
 }

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,10 +46,16 @@ func newWorker(e *env) *cobra.Command {
 }
 
 func runWorker(c *cobra.Command, e *env, cfg workerd.Config) error {
-	w, err := workerd.Open(cfg, executors(cfg), cfg.NewLogger(e.stderr))
+	x := &engines{cfg: cfg}
+	defer x.close()
+	w, err := workerd.Open(cfg, x.build, cfg.NewLogger(e.stderr))
 	if err != nil {
 		return err
 	}
+	upkeep, endUpkeep := context.WithCancel(c.Context())
+	var background sync.WaitGroup
+	background.Go(func() { x.maintain(upkeep) })
+	defer func() { endUpkeep(); background.Wait() }()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
