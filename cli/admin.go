@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
@@ -56,11 +57,8 @@ func runAdminInit(c *cobra.Command, e *env, o adminInitOptions) error {
 		return err
 	}
 	defer cl.Close()
-	t, err := newToken()
-	if err != nil {
-		return err
-	}
-	made, err := cl.Admin().AdminInit(c.Context(), &pb.AdminInitRequest{TokenSha256: t.hash})
+	t := capability.NewToken()
+	made, err := cl.Admin().AdminInit(c.Context(), &pb.AdminInitRequest{TokenSha256: client.TokenHash(t)})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -10,52 +9,12 @@ import (
 	"github.com/weirbuild/weir/cli/ui"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
-	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// token is a secret that this command made, and all that the cluster gets of it.
-type token struct {
-	secret capability.Token
-	hash   []byte
-}
-
-func newToken() (token, error) {
-	t := capability.NewToken()
-	hash, err := hex.DecodeString(t.Hash())
-	if err != nil {
-		return token{}, fmt.Errorf("hash token: %w", err)
-	}
-	return token{secret: t, hash: hash}, nil
-}
-
-// assemble joins the secret with what the cluster said of the capability.
-func assemble(made *pb.NewCapability, t token) (capability.Capability, error) {
-	var pins []mtls.Pin
-	for _, text := range made.CaPins {
-		p, err := mtls.ParsePin(text)
-		if err != nil {
-			return capability.Capability{}, fmt.Errorf("CA pin from the cluster: %w", err)
-		}
-		pins = append(pins, p)
-	}
-	c, err := capability.New(t.secret, made.Addresses, pins)
-	if err != nil {
-		return c, err
-	}
-	kind := strings.ReplaceAll(ui.CapabilityKind(made.Capability.Kind), " ", "-")
-	if c, err = c.With(capability.ParamKind, kind); err != nil {
-		return c, err
-	}
-	if pools := made.Capability.Pools; len(pools) == 1 {
-		return c.With(capability.ParamPool, pools[0])
-	}
-	return c, nil
-}
-
 // deliver writes a new capability to a file, or prints it when there is none.
-func (e *env) deliver(made *pb.NewCapability, t token, file string) error {
-	c, err := assemble(made, t)
+func (e *env) deliver(made *pb.NewCapability, t capability.Token, file string) error {
+	c, err := client.Assemble(made, t)
 	if err != nil {
 		return err
 	}
@@ -102,11 +61,8 @@ func newCapCreate(e *env) *cobra.Command {
 			}
 			req.Kind = kind
 			return e.with(func(cl *client.Client) error {
-				t, err := newToken()
-				if err != nil {
-					return err
-				}
-				req.TokenSha256 = t.hash
+				t := capability.NewToken()
+				req.TokenSha256 = client.TokenHash(t)
 				made, err := cl.Admin().CreateCapability(c.Context(), &req)
 				if err != nil {
 					return err

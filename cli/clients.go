@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -27,11 +28,8 @@ func newClientAdd(e *env) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
-				t, err := newToken()
-				if err != nil {
-					return err
-				}
-				req.Name, req.TokenSha256 = args[0], t.hash
+				t := capability.NewToken()
+				req.Name, req.TokenSha256 = args[0], client.TokenHash(t)
 				made, err := cl.Admin().AddClient(c.Context(), &req)
 				if err != nil {
 					return err

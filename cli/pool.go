@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -56,11 +57,8 @@ func newPoolCreate(e *env) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
-				made, err := newToken()
-				if err != nil {
-					return err
-				}
-				r, err := cl.Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: args[0], Config: &config, WorkerTokenSha256: made.hash})
+				made := capability.NewToken()
+				r, err := cl.Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: args[0], Config: &config, WorkerTokenSha256: client.TokenHash(made)})
 				if err != nil {
 					return err
 				}

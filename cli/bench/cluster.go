@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"github.com/weirbuild/weir/cli/local"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
-	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -56,48 +54,24 @@ func (r *rig) setUp(ctx context.Context, pool *pb.PoolConfig) (err error) {
 	if r.admin, err = r.Client(r.Admin, client.Options{Patience: 30 * time.Second}); err != nil {
 		return err
 	}
-	workerToken, workerHash, err := newToken()
+	workerToken := capability.NewToken()
+	made, err := r.admin.Admin().CreatePool(ctx, &pb.CreatePoolRequest{Name: poolName, Config: pool, WorkerTokenSha256: client.TokenHash(workerToken)})
 	if err != nil {
 		return err
 	}
-	made, err := r.admin.Admin().CreatePool(ctx, &pb.CreatePoolRequest{Name: poolName, Config: pool, WorkerTokenSha256: workerHash})
+	submitToken := capability.NewToken()
+	added, err := r.admin.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "load", Rate: 100, TokenSha256: client.TokenHash(submitToken)})
 	if err != nil {
 		return err
 	}
-	submitToken, submitHash, err := newToken()
-	if err != nil {
+	if r.submit, err = client.Assemble(added, submitToken); err != nil {
 		return err
 	}
-	added, err := r.admin.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "load", Rate: 100, TokenSha256: submitHash})
-	if err != nil {
-		return err
-	}
-	if r.submit, err = assemble(added, submitToken); err != nil {
-		return err
-	}
-	worker, err := assemble(made.Worker, workerToken)
+	worker, err := client.Assemble(made.Worker, workerToken)
 	if err != nil {
 		return err
 	}
 	return errors.Join(worker.Save(r.workerCap), r.submit.Save(r.submitCap))
-}
-
-func newToken() (capability.Token, []byte, error) {
-	t := capability.NewToken()
-	hash, err := hex.DecodeString(t.Hash())
-	return t, hash, err
-}
-
-func assemble(made *pb.NewCapability, t capability.Token) (capability.Capability, error) {
-	pins := make([]mtls.Pin, 0, len(made.CaPins))
-	for _, text := range made.CaPins {
-		p, err := mtls.ParsePin(text)
-		if err != nil {
-			return capability.Capability{}, err
-		}
-		pins = append(pins, p)
-	}
-	return capability.New(t, made.Addresses, pins)
 }
 
 // waitWorkers returns once n workers are connected.

@@ -92,7 +92,7 @@ func (b *bench) submitToStart(ctx context.Context, store string, jobs int) (took
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	started, _, stop, err := r.here(ctx, 2, func(*pb.Grant) bool { return false })
+	started, workers, stop, err := r.here(ctx, 2, func(*pb.Grant) bool { return false })
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +112,24 @@ func (b *bench) submitToStart(ctx context.Context, store string, jobs int) (took
 			return nil, err
 		}
 		took = append(took, time.Since(began))
+		if err := waitQuiet(ctx, workers); err != nil {
+			return nil, err
+		}
 	}
 	return took, nil
+}
+
+// waitQuiet returns once the cluster has recorded every result and sealed
+// every log, so that the next job finds it idle.
+func waitQuiet(ctx context.Context, workers []*simWorker) error {
+	return poll(ctx, "the last job's log to be sealed", func() (bool, error) {
+		for _, w := range workers {
+			if w.unsealed() > 0 || len(w.Results()) > 0 {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
 }
 
 // leaderClient is a client whose first address is the leader's.

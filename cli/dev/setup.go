@@ -2,28 +2,23 @@ package dev
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
-	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
 // createPool makes the pool and writes its worker capability.
 func createPool(ctx context.Context, cl *client.Client, dir string) (string, error) {
-	token, hash, err := newToken()
-	if err != nil {
-		return "", err
-	}
-	r, err := cl.Admin().CreatePool(ctx, &pb.CreatePoolRequest{Name: poolName, WorkerTokenSha256: hash})
+	token := capability.NewToken()
+	r, err := cl.Admin().CreatePool(ctx, &pb.CreatePoolRequest{Name: poolName, WorkerTokenSha256: client.TokenHash(token)})
 	if err != nil {
 		return "", fmt.Errorf("create pool: %w", err)
 	}
-	c, err := assemble(r.Worker, token)
+	c, err := client.Assemble(r.Worker, token)
 	if err != nil {
 		return "", err
 	}
@@ -32,33 +27,12 @@ func createPool(ctx context.Context, cl *client.Client, dir string) (string, err
 }
 
 func addClient(ctx context.Context, cl *client.Client) (capability.Capability, error) {
-	token, hash, err := newToken()
-	if err != nil {
-		return capability.Capability{}, err
-	}
-	made, err := cl.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "demo", Rate: 1, TokenSha256: hash})
+	token := capability.NewToken()
+	made, err := cl.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "demo", Rate: 1, TokenSha256: client.TokenHash(token)})
 	if err != nil {
 		return capability.Capability{}, fmt.Errorf("add client: %w", err)
 	}
-	return assemble(made, token)
-}
-
-func newToken() (capability.Token, []byte, error) {
-	t := capability.NewToken()
-	hash, err := hex.DecodeString(t.Hash())
-	return t, hash, err
-}
-
-func assemble(made *pb.NewCapability, t capability.Token) (capability.Capability, error) {
-	pins := make([]mtls.Pin, 0, len(made.CaPins))
-	for _, text := range made.CaPins {
-		p, err := mtls.ParsePin(text)
-		if err != nil {
-			return capability.Capability{}, err
-		}
-		pins = append(pins, p)
-	}
-	return capability.New(t, made.Addresses, pins)
+	return client.Assemble(made, token)
 }
 
 // waitWorkers returns once n workers of the pool are connected.
