@@ -19,6 +19,7 @@ func (s *State) recordHint(pool, hint, worker string) (had bool) {
 	if !had && s.countHints(pool, +1) > MaxHints {
 		for oldest := range s.hintsByUse.from(&Hint{Pool: pool}) {
 			s.dropHint(oldest)
+			s.countHints(pool, -1)
 			break
 		}
 	}
@@ -29,7 +30,6 @@ func (s *State) dropHint(h *Hint) {
 	s.hints.del(h)
 	s.hintsByUse.del(h)
 	s.hintsByWorker.del(h)
-	s.countHints(h.Pool, -1)
 }
 
 // dropHints forgets what a worker has built with.
@@ -44,6 +44,7 @@ func (s *State) dropHints(pool, worker string) {
 	for _, h := range gone {
 		s.dropHint(h)
 	}
+	s.countHints(pool, -len(gone))
 }
 
 func (s *State) countHints(pool string, delta int) int {

@@ -46,6 +46,15 @@ func TestHintsAreBounded(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Error(err)
 	}
+	start := cpu()
+	fsmtest.Apply(t, s, parse(t, "forget linux w1"))
+	t.Logf("forgetting the worker takes %v", cpu()-start)
+	if p, _ := s.Pool("linux"); p.Hints != 0 {
+		t.Errorf("%d hints are left of a forgotten worker", p.Hints)
+	}
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestAttemptsAreBounded revokes a worker again and again under one job: the

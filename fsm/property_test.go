@@ -16,7 +16,7 @@ import (
 // TestModel runs random commands through the state and the naive model: every
 // answer, event and view must agree, and the state must be sound after each.
 func TestModel(t *testing.T) {
-	seeds, commands := 12, 1500
+	seeds, commands := 8, 1200
 	if testing.Short() {
 		seeds, commands = 3, 500
 	}

@@ -212,7 +212,7 @@ func TestRestoreOfDamagedRecords(t *testing.T) {
 	good := snapshot(t, busy(t, 1200))
 	r := rand.New(rand.NewPCG(1, 2))
 	restored := 0
-	const rounds = 1500
+	const rounds = 800
 	for n := range rounds {
 		all := records(t, good)
 		what := damage(r, all[r.IntN(len(all))].ProtoReflect())

@@ -75,7 +75,11 @@ func (s *State) newestFirst(f Filter) iter.Seq[*Job] {
 	}
 	return func(yield func(*Job) bool) {
 		if f.Client == "" {
-			s.jobs.m.Descend(start, func(_ JobID, j *Job) bool { return yield(j) })
+			for _, j := range s.jobs.down(start) {
+				if !yield(j) {
+					return
+				}
+			}
 			return
 		}
 		for c := range s.byClient.down(clientJob{f.Client, start}) {

@@ -181,7 +181,9 @@ func (g *Generator) expire(s *fsm.State) *pb.Command {
 	return Expire(id, why, "silent")
 }
 
-func (g *Generator) cancel(s *fsm.State) *pb.Command { return Cancel(g.recent(s), g.name("reason ", 2)) }
+func (g *Generator) cancel(s *fsm.State) *pb.Command {
+	return Cancel(g.recent(s), g.name("reason ", 2))
+}
 
 func (g *Generator) seal(s *fsm.State) *pb.Command {
 	id, j := g.lease(s)
