@@ -46,6 +46,10 @@ func newJobExplain(e *env) *cobra.Command {
 				return err
 			}
 			return out.Print(r, func(t *ui.Table) {
+				if r.Job.State == pb.JobState_JOB_STATE_SETTLED {
+					t.Line("job %d is over: %s; see `weir job show %d`", id, ui.Outcome(r.Job.Outcome), id)
+					return
+				}
 				t.Line("job %d is %s: %s", id, ui.State(r.Job), r.Why)
 				for _, d := range r.Details {
 					t.Line("  %s", d)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,14 +129,15 @@ func newPoolShow(e *env) *cobra.Command {
 func showPool(t *ui.Table, p *pb.Pool, workers []*pb.Worker) {
 	ms := func(n int64) string { return ui.Short(time.Duration(n) * time.Millisecond) }
 	t.Row("pool", p.Name)
-	t.Row("jobs", p.Queued, "queued", p.Running, "running", p.Settled, "finished")
+	t.Row("jobs", fmt.Sprintf("%d queued, %d running, %d finished", p.Queued, p.Running, p.Settled))
 	t.Row("workers", workersOf(p))
-	f := p.Config
+	f := p.Effective
 	t.Row("lease TTL", ms(f.GetLeaseTtlMs()))
-	t.Row("attempts", f.GetAttempts(), "back-off", ms(f.GetBackoffMs()), "to", ms(f.GetMaxBackoffMs()))
-	t.Row("queue limit", f.GetMaxQueued(), "per client", f.GetMaxQueuedPerClient())
-	t.Row("kept", f.GetKeepJobs(), "for", ms(f.GetKeepForMs()))
-	t.Row("time limit", ms(f.GetTimeLimitMs()), "log limit", ui.Size(f.GetLogLimitBytes()))
+	t.Row("attempts", fmt.Sprintf("%d, back-off from %s to %s", f.GetAttempts(), ms(f.GetBackoffMs()), ms(f.GetMaxBackoffMs())))
+	t.Row("queue", fmt.Sprintf("at most %d jobs, %d of one client", f.GetMaxQueued(), f.GetMaxQueuedPerClient()))
+	t.Row("kept", fmt.Sprintf("%d finished jobs, for %s", f.GetKeepJobs(), ms(f.GetKeepForMs())))
+	t.Row("limits", fmt.Sprintf("%s running time, %s of log", ms(f.GetTimeLimitMs()), ui.Size(f.GetLogLimitBytes())))
+	t.Row("costs", fmt.Sprintf("%s cached, %s uncached", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs())))
 	t.Line("")
 	listWorkers(t, workers)
 }

@@ -189,8 +189,6 @@ func (e *env) sayJob(r *pb.SubmitReply) {
 	switch {
 	case r.Repeat:
 		e.say("job %d (found again by its request key)", r.Job)
-	case r.Worker != "":
-		e.say("job %d starts on %s", r.Job, r.Worker)
 	default:
 		e.say("job %d", r.Job)
 	}

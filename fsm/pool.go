@@ -45,6 +45,16 @@ func (p *Pool) Limits() Limits {
 	return l
 }
 
+// Config is the limits as a pool's configuration.
+func (l Limits) Config() *pb.PoolConfig {
+	return &pb.PoolConfig{
+		LeaseTtlMs: l.LeaseTTL, Attempts: l.Attempts, BackoffMs: l.Backoff, MaxBackoffMs: l.MaxBackoff,
+		MaxQueued: int64(l.MaxQueued), MaxQueuedPerClient: int64(l.MaxQueuedPerClient),
+		KeepJobs: int64(l.KeepJobs), KeepForMs: l.KeepFor, TimeLimitMs: l.TimeLimit, LogLimitBytes: l.LogLimit,
+		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost,
+	}
+}
+
 func orDefault[N uint32 | int64](value, otherwise N) N {
 	if value == 0 {
 		return otherwise

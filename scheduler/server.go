@@ -164,7 +164,7 @@ func (s *Server) connect() {
 	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, Peers: s.peers, Guard: s.guard, Survey: survey}
 	s.api = api.New(api.Config{
 		Name: s.cfg.Name, Store: s.store, Leader: s.leader, Logs: s.logs, Guard: s.guard, Forwarder: forwarder,
-		Membership: api.Membership(node), Pins: s.pins, Registerer: s.registry,
+		Membership: api.Membership(node), LeaseTTL: timings.LeaseTTL, Pins: s.pins, Registerer: s.registry,
 	})
 	s.grpc = grpc.NewServer(s.api.Options()...)
 	s.api.Register(s.grpc)

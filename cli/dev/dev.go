@@ -50,6 +50,8 @@ func Run(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("make a directory for the demo: %w", err)
 		}
 		defer func() { err = errors.Join(err, removeAll(d.Dir)) }()
+	} else if err := os.Mkdir(d.Dir, 0o755); err != nil {
+		return fmt.Errorf("make the demo's directory: %w", err)
 	}
 	// Others must be able to pass through, should the builds run as another user.
 	if err := os.Chmod(d.Dir, 0o755); err != nil {

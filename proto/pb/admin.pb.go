@@ -240,6 +240,7 @@ func (x *CreatePoolReply) GetWorker() *NewCapability {
 	return nil
 }
 
+// UpdatePoolRequest changes what its configuration sets; the rest stays.
 type UpdatePoolRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`

@@ -961,12 +961,13 @@ type Pool struct {
 	Config    *PoolConfig            `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
 	CreatedMs int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	// Counts, filled in answers only.
-	Queued           int64 `protobuf:"varint,10,opt,name=queued,proto3" json:"queued,omitempty"`
-	Running          int64 `protobuf:"varint,11,opt,name=running,proto3" json:"running,omitempty"`
-	Settled          int64 `protobuf:"varint,12,opt,name=settled,proto3" json:"settled,omitempty"`
-	WorkersConnected int32 `protobuf:"varint,13,opt,name=workers_connected,json=workersConnected,proto3" json:"workers_connected,omitempty"`
-	WorkersKnown     int32 `protobuf:"varint,14,opt,name=workers_known,json=workersKnown,proto3" json:"workers_known,omitempty"`
-	FreeSlots        int64 `protobuf:"varint,15,opt,name=free_slots,json=freeSlots,proto3" json:"free_slots,omitempty"`
+	Queued           int64       `protobuf:"varint,10,opt,name=queued,proto3" json:"queued,omitempty"`
+	Running          int64       `protobuf:"varint,11,opt,name=running,proto3" json:"running,omitempty"`
+	Settled          int64       `protobuf:"varint,12,opt,name=settled,proto3" json:"settled,omitempty"`
+	WorkersConnected int32       `protobuf:"varint,13,opt,name=workers_connected,json=workersConnected,proto3" json:"workers_connected,omitempty"`
+	WorkersKnown     int32       `protobuf:"varint,14,opt,name=workers_known,json=workersKnown,proto3" json:"workers_known,omitempty"`
+	FreeSlots        int64       `protobuf:"varint,15,opt,name=free_slots,json=freeSlots,proto3" json:"free_slots,omitempty"`
+	Effective        *PoolConfig `protobuf:"bytes,16,opt,name=effective,proto3" json:"effective,omitempty"` // the configuration with every default filled in
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1062,6 +1063,13 @@ func (x *Pool) GetFreeSlots() int64 {
 		return x.FreeSlots
 	}
 	return 0
+}
+
+func (x *Pool) GetEffective() *PoolConfig {
+	if x != nil {
+		return x.Effective
+	}
+	return nil
 }
 
 // PoolConfig holds an operator's choices; zero means the default.
@@ -1546,7 +1554,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"cache_hint\x18\f \x01(\tR\tcacheHint\x12\x16\n" +
 	"\x06urgent\x18\r \x01(\bR\x06urgent\x12\x14\n" +
 	"\x05slots\x18\x0e \x01(\rR\x05slots\x12\"\n" +
-	"\rfair_start_ms\x18\x0f \x01(\x03R\vfairStartMs\"\xa3\x02\n" +
+	"\rfair_start_ms\x18\x0f \x01(\x03R\vfairStartMs\"\xd6\x02\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\x12\x1d\n" +
@@ -1559,7 +1567,8 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x11workers_connected\x18\r \x01(\x05R\x10workersConnected\x12#\n" +
 	"\rworkers_known\x18\x0e \x01(\x05R\fworkersKnown\x12\x1d\n" +
 	"\n" +
-	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\"\xba\x03\n" +
+	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\x121\n" +
+	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xba\x03\n" +
 	"\n" +
 	"PoolConfig\x12 \n" +
 	"\flease_ttl_ms\x18\x01 \x01(\x03R\n" +
@@ -1679,13 +1688,14 @@ var file_weir_v1_job_proto_depIdxs = []int32{
 	8,  // 9: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
 	9,  // 10: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
 	13, // 11: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	6,  // 12: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	2,  // 13: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 12: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	6,  // 13: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	2,  // 14: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }

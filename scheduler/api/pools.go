@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/scheduler/auth"
@@ -37,12 +39,19 @@ func (s *Server) CreatePool(ctx context.Context, req *pb.CreatePoolRequest) (*pb
 	return reply, nil
 }
 
-// UpdatePool replaces a pool's configuration.
+// UpdatePool changes what the request sets of a pool's configuration.
 func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb.Pool, error) {
 	if err := auth.From(ctx).MayUsePool(req.Name); err != nil {
 		return nil, err
 	}
-	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: req.Config}}
+	old, err := s.localPool(req.Name)
+	if err != nil {
+		return nil, err
+	}
+	config := &pb.PoolConfig{}
+	proto.Merge(config, old.Config)
+	proto.Merge(config, req.Config)
+	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: config}}
 	if _, err := s.propose(ctx, &pb.Command{Op: update}); err != nil {
 		return nil, err
 	}
@@ -68,7 +77,7 @@ func (s *Server) ListPools(ctx context.Context, req *pb.ListPoolsRequest) (*pb.L
 	err := s.read(ctx, req.Stale, func(st *fsm.State) {
 		for p := range st.Pools() {
 			if id.InPool(p.Name) {
-				reply.Pools = append(reply.Pools, fsm.PoolPB(p))
+				reply.Pools = append(reply.Pools, s.showPool(p))
 			}
 		}
 	})
@@ -98,7 +107,7 @@ func (s *Server) localPool(name string) (*pb.Pool, error) {
 	var pool *pb.Pool
 	s.Store.View(func(st *fsm.State) {
 		if p, ok := st.Pool(name); ok {
-			pool = fsm.PoolPB(p)
+			pool = s.showPool(p)
 		}
 	})
 	if pool == nil {
@@ -106,6 +115,16 @@ func (s *Server) localPool(name string) (*pb.Pool, error) {
 	}
 	s.addLive(pool)
 	return pool, nil
+}
+
+// showPool shows a pool with the settings that apply.
+func (s *Server) showPool(p *fsm.Pool) *pb.Pool {
+	shown := fsm.PoolPB(p)
+	shown.Effective = p.Limits().Config()
+	if shown.Effective.LeaseTtlMs == 0 {
+		shown.Effective.LeaseTtlMs = s.LeaseTTL.Milliseconds()
+	}
+	return shown
 }
 
 // addLive fills in what only the leader knows of a pool's workers.

@@ -40,6 +40,7 @@ type Config struct {
 	Guard      *auth.Guard
 	Forwarder  *Forwarder
 	Membership pb.MembershipServer
+	LeaseTTL   time.Duration         // of pools that set none
 	Pins       func() []string       // of the cluster's authorities, for new capabilities
 	Registerer prometheus.Registerer // nil: no metrics
 }
