@@ -229,6 +229,11 @@ func passUp(ss grpc.ServerStream, up grpc.ClientStream, m *method, first []proto
 
 // passDown carries the other node's messages until it ends the stream.
 func passDown(ss grpc.ServerStream, up grpc.ClientStream, m *method) error {
+	if _, err := up.Header(); err == nil { // that a stream has begun is an answer too
+		if err := ss.SendHeader(metadata.MD{}); err != nil {
+			return err
+		}
+	}
 	for {
 		msg := m.newOut()
 		if err := up.RecvMsg(msg); err == io.EOF {

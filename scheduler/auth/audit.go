@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/reason"
 )
 
@@ -38,7 +39,7 @@ func (g *Guard) Audit(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		g.refused(id, info.FullMethod, err)
 		return reply, err
 	}
-	if !table[info.FullMethod].change {
+	if !table[info.FullMethod].change || err == nil && pending(reply) {
 		return reply, err
 	}
 	args := []any{"who", id.Name(), "remote", id.Remote, "method", info.FullMethod, "target", target(req)}
@@ -57,6 +58,13 @@ func (g *Guard) AuditStream(srv any, ss grpc.ServerStream, info *grpc.StreamServ
 		g.refused(From(ss.Context()), info.FullMethod, err)
 	}
 	return err
+}
+
+// pending says that a node which asks to join is not a member yet: it asks again
+// and again until it is.
+func pending(reply any) bool {
+	join, ok := reply.(*pb.JoinReply)
+	return ok && !join.Added
 }
 
 func denied(err error) bool {
