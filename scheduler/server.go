@@ -155,7 +155,8 @@ func (s *Server) connect() {
 	cluster := func() string { return string(node.ClusterID()) }
 	s.peers = peers.New(peers.Config{Credentials: s.tls.Dialing(), Cluster: cluster, Members: node.Members, Dial: dialer(s.hooks.Dial)})
 	s.guard = auth.New(auth.Config{State: s.store, Leads: s.Leads, Cluster: cluster, Name: s.cfg.Name, Logger: s.log})
-	s.leader = lead.New(lead.Timings(s.profile()), s.store, s.log.Named("lead"), s.registry)
+	timings := lead.Timings(s.profile())
+	s.leader = lead.New(timings, s.store, s.log.Named("lead"), s.registry)
 	s.logs = logs.New(logs.Config{
 		Self: node.ID(), Store: s.store, Disk: s.disk, Peers: s.peers, Leader: s.leaderAsMember, Heard: s.heard,
 		Logger: s.log.Named("logs"), Meter: s.registry,
