@@ -307,7 +307,7 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 func TestReadersBesideTheWriter(t *testing.T) {
 	both(t, func(t *testing.T, s *Spool) {
 		l := create(t, s, 1)
-		want := bytes.Repeat([]byte("0123456789abcdef"), 2048)
+		want := bytes.Repeat([]byte("0123456789abcdef"), 16384) // some pages
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -326,7 +326,7 @@ func TestReadersBesideTheWriter(t *testing.T) {
 				}
 			})
 		}
-		for p := range slices.Chunk(want, 333) {
+		for p := range slices.Chunk(want, 3331) {
 			if _, err := l.Write(p); err != nil {
 				t.Fatal(err)
 			}
