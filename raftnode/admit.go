@@ -49,6 +49,9 @@ func (n *Node) move(ctx context.Context, m Member, p Peer) error {
 // replace removes a member whose data is gone: p came back under its name, or at
 // its address, with another identity.
 func (n *Node) replace(ctx context.Context, old Member, p Peer) error {
+	if n.office.Load() == nil {
+		return ErrNotLeader // and knows nothing of who is alive
+	}
 	if n.alive(old.ID) {
 		return fmt.Errorf("%w: %s, another node with that name or address, is alive", ErrRefused, old.Peer)
 	}
