@@ -2,7 +2,6 @@ package logs
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +39,8 @@ type term struct {
 // copies them to other nodes, has them sealed, and looks after the copies of
 // sealed ones.
 func (s *Service) Lead(ctx context.Context) error {
+	office := ctx
+	g, ctx := errgroup.WithContext(office)
 	t := &term{
 		Service: s, ctx: ctx, since: time.Now(),
 		wakeSync: make(chan struct{}, 1), wakePlace: make(chan struct{}, 1),
@@ -47,7 +48,6 @@ func (s *Service) Lead(ctx context.Context) error {
 	}
 	s.Store.View(func(st *fsm.State) { t.began = st.Now() })
 	_, t.quorum = s.others()
-	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.replicate(ctx) })
 	g.Go(func() error { return t.syncLoop(ctx) })
 	g.Go(func() error { return t.placeLoop(ctx) })
@@ -59,7 +59,7 @@ func (s *Service) Lead(ctx context.Context) error {
 	t.over = true
 	t.mu.Unlock()
 	t.streams.Wait()
-	if errors.Is(err, context.Canceled) {
+	if office.Err() != nil {
 		return nil
 	}
 	return err
