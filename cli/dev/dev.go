@@ -111,13 +111,16 @@ func (d *demo) setUp(ctx context.Context) error {
 		}
 		flags = append(flags, "--job-user", "nobody")
 	}
+	var workers []*local.Process
 	for _, name := range []string{"w1", "w2"} {
-		if _, err := d.cluster.StartWorker(name, d.workerCap, flags...); err != nil {
+		p, err := d.cluster.StartWorker(name, d.workerCap, flags...)
+		if err != nil {
 			return err
 		}
+		workers = append(workers, p)
 	}
 	d.say("two workers started in pool %q", poolName)
-	return waitWorkers(ctx, cl, 2)
+	return waitWorkers(ctx, cl, workers)
 }
 
 // serve runs until the context ends, for trying the other commands. The file

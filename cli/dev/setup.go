@@ -3,9 +3,11 @@ package dev
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/weirbuild/weir/cli/local"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
@@ -35,18 +37,26 @@ func addClient(ctx context.Context, cl *client.Client) (capability.Capability, e
 	return client.Assemble(made, token)
 }
 
-// waitWorkers returns once n workers of the pool are connected.
-func waitWorkers(ctx context.Context, cl *client.Client, n int32) error {
+// waitWorkers returns once the workers are connected.
+func waitWorkers(ctx context.Context, cl *client.Client, workers []*local.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
 		p, err := cl.Admin().GetPool(ctx, &pb.GetPoolRequest{Name: poolName})
-		if err == nil && p.WorkersConnected >= n {
+		if err == nil && int(p.WorkersConnected) >= len(workers) {
 			return nil
+		}
+		for _, w := range workers {
+			select {
+			case <-w.Done():
+				said, _ := os.ReadFile(w.Log)
+				return fmt.Errorf("worker %s ended at once: %s", w.Name, said)
+			default:
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %d workers, have %d (their logs are in their directories): %w", n, p.GetWorkersConnected(), ctx.Err())
+			return fmt.Errorf("wait for %d workers, have %d (their logs are in their directories): %w", len(workers), p.GetWorkersConnected(), ctx.Err())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
