@@ -53,20 +53,21 @@ func setFromFile(fs *pflag.FlagSet, name string, value *yaml.Node) error {
 	if f.Changed {
 		return nil
 	}
-	text := value.Value
+	var values []string
 	switch value.Kind {
 	case yaml.ScalarNode:
+		values = []string{value.Value}
 	case yaml.SequenceNode:
-		var all []string
 		for _, item := range value.Content {
-			all = append(all, item.Value)
+			values = append(values, item.Value)
 		}
-		text = strings.Join(all, ",")
 	default:
 		return fmt.Errorf("key %q wants a value or a list of values", name)
 	}
-	if err := fs.Set(name, text); err != nil {
-		return fmt.Errorf("key %q: %w", name, err)
+	for _, text := range values { // a list's flag appends from the second on
+		if err := fs.Set(name, text); err != nil {
+			return fmt.Errorf("key %q: %w", name, err)
+		}
 	}
 	return nil
 }
