@@ -25,6 +25,7 @@ const (
 	surveyWait  = 800 * time.Millisecond
 	callTimeout = 4800 * time.Millisecond
 	leaderPoll  = 25 * time.Millisecond
+	onTheWay    = 100 * time.Millisecond // that an answer may take to the caller
 )
 
 // Peers is the connections to the other members.
@@ -50,9 +51,9 @@ func (f *Forwarder) Unary(ctx context.Context, req any, info *grpc.UnaryServerIn
 	if m.stays(req) {
 		return f.here(ctx, req, info, next)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithDeadline(ctx, answerBy(ctx))
 	defer cancel()
-	giveUp := time.Now().Add(leaderWait)
+	giveUp := giveUpAt(ctx)
 	for {
 		reply, err := f.try(ctx, m, req, info, next)
 		if err == nil || !mayRepeat(err) || auth.Forwarded(ctx) {
@@ -152,7 +153,7 @@ func (f *Forwarder) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 // awaitLeader returns the connection to the leader, nil when this node leads.
 // It waits for one to be elected, but not for long.
 func (f *Forwarder) awaitLeader(ctx context.Context) (*grpc.ClientConn, error) {
-	giveUp := time.Now().Add(leaderWait)
+	giveUp := giveUpAt(ctx)
 	for {
 		if f.Leads() {
 			return nil, nil
@@ -245,6 +246,26 @@ func passDown(ss grpc.ServerStream, up grpc.ClientStream, m *method) error {
 			return err
 		}
 	}
+}
+
+// answerBy is when a unary call must be answered: a little before its caller
+// stops listening, if that comes first.
+func answerBy(ctx context.Context) time.Time {
+	by := time.Now().Add(callTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-onTheWay).Before(by) {
+		return deadline.Add(-onTheWay)
+	}
+	return by
+}
+
+// giveUpAt is until when a leader is waited for, so that there is time left to
+// say why there is none.
+func giveUpAt(ctx context.Context) time.Time {
+	at := time.Now().Add(leaderWait)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-surveyWait-onTheWay).Before(at) {
+		return deadline.Add(-surveyWait - onTheWay)
+	}
+	return at
 }
 
 // pause waits a moment for a leader; false when ctx has ended.

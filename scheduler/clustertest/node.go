@@ -136,8 +136,10 @@ func (n *Node) Crash() {
 	}
 	n.cluster.Net.Split([]string{n.Name}, others)
 	n.proxy.breakAll()
-	n.Stop()
+	n.cancel()
+	n.cluster.Wait("the Raft of "+n.Name+" to end", func() bool { return n.Server.Store().Node().Status().State == "shutdown" })
 	n.cluster.Net.Join([]string{n.Name}, others)
+	n.Stop()
 }
 
 // Wipe removes all that a node that is down has stored.
