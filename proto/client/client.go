@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/mtls"
@@ -88,10 +90,11 @@ func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opt
 	defer t.stop()
 	for {
 		err := c.invokeOnce(t.ctx, method, args, reply, opts)
-		if err == nil || !retryable(method, err) {
+		late := status.Code(err) == codes.DeadlineExceeded && t.ctx.Err() != nil
+		if err == nil || !late && !retryable(method, err) {
 			return err
 		}
-		if !t.again(err) {
+		if late || !t.again(err) {
 			return c.explain(ctx, err)
 		}
 	}
