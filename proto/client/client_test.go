@@ -1,0 +1,119 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
+)
+
+func accept(job uint64) func(*pb.SubmitRequest) (*pb.SubmitReply, error) {
+	return func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return &pb.SubmitReply{Job: job}, nil }
+}
+
+func TestSubmitTriesEveryNodeUnderOneKey(t *testing.T) {
+	var keys []string
+	refuse := func(r *pb.SubmitRequest) (*pb.SubmitReply, error) {
+		keys = append(keys, r.Key.Id)
+		return nil, refusal(codes.Unavailable, reason.UnknownOutcome)
+	}
+	a := &fakeNode{submit: refuse}
+	b := &fakeNode{submit: func(r *pb.SubmitRequest) (*pb.SubmitReply, error) {
+		keys = append(keys, r.Key.Id)
+		return &pb.SubmitReply{Job: 7}, nil
+	}}
+	cl := newCluster(t, a, b).client(t, Options{Patience: 10 * time.Second})
+	r, err := cl.Submit(t.Context(), &pb.SubmitRequest{Pool: "p"})
+	if err != nil || r.Job != 7 {
+		t.Fatalf("submit: %v, %v", r, err)
+	}
+	if len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
+		t.Errorf("the request keys of the tries are %q, want one key twice", keys)
+	}
+}
+
+func TestDeadNodeIsPassedOver(t *testing.T) {
+	a, b := &fakeNode{submit: accept(1)}, &fakeNode{submit: accept(2)}
+	c := newCluster(t, a, b)
+	a.server.Stop()
+	r, err := c.client(t, Options{Patience: 10 * time.Second}).Submit(t.Context(), &pb.SubmitRequest{})
+	if err != nil || r.Job != 2 {
+		t.Fatalf("submit past a dead node: %v, %v", r, err)
+	}
+}
+
+func TestRefusalIsNotRetried(t *testing.T) {
+	var calls atomic.Int64
+	a := &fakeNode{submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) {
+		calls.Add(1)
+		return nil, refusal(codes.ResourceExhausted, reason.Full)
+	}}
+	_, err := newCluster(t, a).client(t, Options{}).Submit(t.Context(), &pb.SubmitRequest{})
+	if Reason(err) != reason.Full || calls.Load() != 1 {
+		t.Errorf("got %q after %d calls, want %q after one", Reason(err), calls.Load(), reason.Full)
+	}
+}
+
+// A change that could not be recognised when it comes again is never made twice.
+func TestUnknownOutcomeOfAnUnrepeatableCall(t *testing.T) {
+	var calls atomic.Int64
+	a := &fakeNode{create: func() error { calls.Add(1); return refusal(codes.Unavailable, reason.UnknownOutcome) }}
+	_, err := newCluster(t, a).client(t, Options{}).Admin().CreatePool(t.Context(), &pb.CreatePoolRequest{})
+	if Reason(err) != reason.UnknownOutcome || calls.Load() != 1 {
+		t.Errorf("got %v after %d calls, want an unknown outcome after one", err, calls.Load())
+	}
+}
+
+func TestNoQuorumSaysWhoSaidWhat(t *testing.T) {
+	follower := &fakeNode{
+		submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return nil, noLeader },
+		status: func() (*pb.NodeStatus, error) {
+			return &pb.NodeStatus{Name: "n1", State: "candidate", Term: 9, Why: "no quorum"}, nil
+		},
+	}
+	dead1, dead2 := &fakeNode{}, &fakeNode{}
+	c := newCluster(t, follower, dead1, dead2)
+	dead1.server.Stop()
+	dead2.server.Stop()
+	var notices []string
+	cl := c.client(t, Options{Patience: 200 * time.Millisecond, Notice: func(l string) { notices = append(notices, l) }})
+	began := time.Now()
+	_, err := cl.Submit(t.Context(), &pb.SubmitRequest{})
+	var down *UnavailableError
+	if !errors.As(err, &down) {
+		t.Fatalf("got %v, want an UnavailableError", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v to say so", took)
+	}
+	if down.Reached() != 1 {
+		t.Errorf("reached %d nodes, want one", down.Reached())
+	}
+	text := err.Error()
+	for _, want := range []string{"node n1 is candidate in term 9", "no quorum", dead1.addr, dead2.addr, "start the ones that do not answer"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the error lacks %q:\n%s", want, text)
+		}
+	}
+	if len(notices) == 0 || !strings.Contains(notices[0], "no leader") {
+		t.Errorf("the notices are %q", notices)
+	}
+}
+
+func TestCancelledContextIsTheAnswer(t *testing.T) {
+	a := &fakeNode{submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return nil, noLeader }}
+	cl := newCluster(t, a).client(t, Options{Patience: time.Hour})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	cl.notice = func(string) { cancel(why) }
+	if _, err := cl.Submit(ctx, &pb.SubmitRequest{}); !errors.Is(err, why) {
+		t.Errorf("got %v, want the context's cause", err)
+	}
+}
