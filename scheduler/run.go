@@ -73,6 +73,7 @@ func (s *Server) serveGRPC(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
+	close(s.stopping)
 	s.guard.EndAll(fmt.Errorf("node %s is stopping: %w", s.cfg.Name, raftnode.ErrClosed))
 	late := time.AfterFunc(drainTime, s.grpc.Stop)
 	s.grpc.GracefulStop()

@@ -65,6 +65,8 @@ type Server struct {
 	grpc   *grpc.Server
 	skew   *skew
 	web    *web
+
+	stopping chan struct{} // closed when the node serves no more
 }
 
 // Open checks the configuration and opens everything that a node keeps on disk,
@@ -73,7 +75,7 @@ func Open(cfg Config, logger hclog.Logger, hooks Hooks) (s *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("check configuration:\n%w", err)
 	}
-	s = &Server{cfg: cfg, hooks: hooks, log: logger, registry: newRegistry()}
+	s = &Server{cfg: cfg, hooks: hooks, log: logger, registry: newRegistry(), stopping: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -162,7 +164,7 @@ func (s *Server) connect() {
 		Logger: s.log.Named("logs"), Meter: s.registry,
 	})
 	survey := &api.Survey{Name: s.cfg.Name, Self: func() string { return describe(node.Status()) }, Peers: s.peers}
-	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, Peers: s.peers, Guard: s.guard, Survey: survey}
+	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, Peers: s.peers, Guard: s.guard, Survey: survey, Stopping: s.stopping}
 	s.api = api.New(api.Config{
 		Name: s.cfg.Name, Store: s.store, Leader: s.leader, Logs: s.logs, Guard: s.guard, Forwarder: forwarder,
 		Membership: api.Membership(node), LeaseTTL: timings.LeaseTTL, Pins: s.pins, Registerer: s.registry,

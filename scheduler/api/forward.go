@@ -42,6 +42,9 @@ type Forwarder struct {
 	Peers  Peers
 	Guard  *auth.Guard
 	Survey *Survey
+
+	// Stopping is closed when this node stops: nobody waits for a leader any more.
+	Stopping <-chan struct{}
 }
 
 // Unary is the interceptor of unary calls. Here or on the leader, a call takes
@@ -59,8 +62,8 @@ func (f *Forwarder) Unary(ctx context.Context, req any, info *grpc.UnaryServerIn
 		if err == nil || !mayRepeat(err) || auth.Forwarded(ctx) {
 			return reply, err
 		}
-		if time.Now().After(giveUp) || !pause(ctx) {
-			return nil, f.Survey.NoLeader()
+		if err := f.pause(ctx, giveUp); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -162,8 +165,8 @@ func (f *Forwarder) awaitLeader(ctx context.Context) (*grpc.ClientConn, error) {
 		if err == nil || auth.Forwarded(ctx) {
 			return conn, err
 		}
-		if time.Now().After(giveUp) || !pause(ctx) {
-			return nil, f.Survey.NoLeader()
+		if err := f.pause(ctx, giveUp); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -268,14 +271,19 @@ func giveUpAt(ctx context.Context) time.Time {
 	return at
 }
 
-// pause waits a moment for a leader; false when ctx has ended.
-func pause(ctx context.Context) bool {
+// pause waits a moment for a leader; an error says that it is no use.
+func (f *Forwarder) pause(ctx context.Context, giveUp time.Time) error {
+	if time.Now().After(giveUp) {
+		return f.Survey.NoLeader()
+	}
 	timer := time.NewTimer(leaderPoll)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return nil
+	case <-f.Stopping:
+		return fmt.Errorf("node %s is stopping, ask another: %w", f.Name, raftnode.ErrClosed)
 	case <-ctx.Done():
-		return false
+		return f.Survey.NoLeader()
 	}
 }

@@ -64,7 +64,7 @@ func advice(members, up int) string {
 	case members <= 1:
 		return "See 'weir raft list --stale' for what this node waits for"
 	case up < need:
-		return fmt.Sprintf("%d of %d nodes must be up and reach each other, %d are: start or reconnect another; reads with --stale work meanwhile", need, members, up)
+		return fmt.Sprintf("%d of %d nodes must be up and reach each other, and only %d answered: start or reconnect another; reads with --stale work meanwhile", need, members, up)
 	default:
 		return "Enough nodes are up: they elect a leader as soon as they reach each other; try again in a moment"
 	}
