@@ -28,6 +28,7 @@ type Config struct {
 	Nodes    int      // 0: three
 	Profile  string   // "" means local
 	LogStore string   // "" means bolt
+	Host     string   // IP address of all nodes; "" means 127.0.0.1
 	Flags    []string // more flags for every node
 	Command  []string // what a node runs; nil: "server", with an admin capability made
 }
@@ -59,6 +60,9 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 	if c.Profile == "" {
 		c.Profile = "local"
 	}
+	if c.Host == "" {
+		c.Host = "127.0.0.1"
+	}
 	cl := &Cluster{Config: c}
 	if err := cl.prepare(); err != nil {
 		return nil, err
@@ -83,14 +87,14 @@ func (c *Cluster) prepare() error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(2 * c.Config.Nodes)
+	ports, err := freePorts(c.Host, 2*c.Config.Nodes)
 	if err != nil {
 		return err
 	}
 	for i := range c.Config.Nodes {
 		n := &Node{Name: fmt.Sprintf("n%d", i+1), Address: ports[2*i], HTTP: ports[2*i+1]}
 		n.Dir = filepath.Join(c.Dir, n.Name)
-		if err := writeTLS(ca, n); err != nil {
+		if err := writeTLS(ca, n, c.Host); err != nil {
 			return fmt.Errorf("prepare node %s: %w", n.Name, err)
 		}
 		c.Nodes = append(c.Nodes, n)
@@ -98,12 +102,12 @@ func (c *Cluster) prepare() error {
 	return nil
 }
 
-func writeTLS(ca *mtls.Authority, n *Node) error {
+func writeTLS(ca *mtls.Authority, n *Node, host string) error {
 	dir := n.TLSDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	pair, err := ca.Issue(mtls.Request{Role: mtls.RoleNode, Name: n.Name, Hosts: []string{"127.0.0.1"}, Valid: 7 * 24 * time.Hour})
+	pair, err := ca.Issue(mtls.Request{Role: mtls.RoleNode, Name: n.Name, Hosts: []string{host}, Valid: 7 * 24 * time.Hour})
 	if err != nil {
 		return err
 	}
@@ -182,12 +186,19 @@ func (c *Cluster) Client(with capability.Capability, o client.Options) (*client.
 
 // StartWorker starts a worker; its state is under the cluster's directory.
 func (c *Cluster) StartWorker(name string, capFile string, flags ...string) (*Process, error) {
+	return c.StartWorkerBy(nil, name, capFile, flags...)
+}
+
+// StartWorkerBy starts a worker by another program, which must put the worker's
+// in its own place: nsenter with its arguments, say.
+func (c *Cluster) StartWorkerBy(by []string, name string, capFile string, flags ...string) (*Process, error) {
 	dir := c.WorkerDir(name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start worker %s: %w", name, err)
 	}
-	args := append([]string{"worker", "--connect", capFile, "--name", name, "--state-dir", filepath.Join(dir, "state")}, flags...)
-	p, err := launch(name, filepath.Join(dir, "log"), c.Binary, nil, args...)
+	argv := append(slices.Clone(by), c.Binary, "worker", "--connect", capFile, "--name", name, "--state-dir", filepath.Join(dir, "state"))
+	argv = append(argv, flags...)
+	p, err := launch(name, filepath.Join(dir, "log"), argv[0], nil, argv[1:]...)
 	if err != nil {
 		return nil, err
 	}
@@ -244,11 +255,11 @@ func stopAll(all []*Process) error {
 	return errors.Join(errs...)
 }
 
-// freePorts finds loopback addresses that nothing listens on.
-func freePorts(n int) ([]string, error) {
+// freePorts finds addresses of a host that nothing listens on.
+func freePorts(host string, n int) ([]string, error) {
 	var all []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
