@@ -150,12 +150,12 @@ func TestALeaderWhoseStoreFailsGivesUpItsOffice(t *testing.T) {
 	c.converge(append(stop(), "after")...)
 }
 
-// lonely is the office of a leader whose peers' disks work, or not.
-type lonely struct{ others bool }
+// testOffice is the office of a node whose peers' disks work. It leads, or not.
+type testOffice struct{ leads bool }
 
-func (lonely) leading() bool       { return true }
-func (lonely) askOthers()          {}
-func (l lonely) othersWrite() bool { return l.others }
+func (o *testOffice) leading() bool   { return o.leads }
+func (*testOffice) askOthers()        {}
+func (*testOffice) othersWrite() bool { return true }
 
 // newGuard returns a guarded log of its own, with faults.
 func newGuard(t *testing.T, store string, office office) (*guardedLog, *Faults) {
@@ -183,14 +183,16 @@ func TestAnAbandonedAppendLeavesNothingBehind(t *testing.T) {
 	stores(t, func(t *testing.T, tune func(*Config)) {
 		c := Config{}
 		tune(&c)
-		g, faults := newGuard(t, c.LogStore, lonely{others: true})
+		office := &testOffice{}
+		g, faults := newGuard(t, c.LogStore, office)
 		must(t, g.StoreLogs(entries(1, 1, 3)))
+		office.leads = true
 		faults.Stall()
 		if err := g.StoreLogs(entries(1, 4, 6)); !errors.Is(err, errStalled) {
 			t.Fatal(err)
 		}
 		faults.Resume()
-		// As a follower of the next leader, whose log is shorter.
+		office.leads = false // now a follower of the next leader, whose log is shorter
 		must(t, g.StoreLogs(entries(2, 4, 4)))
 		last, err := g.LastIndex()
 		must(t, err)
@@ -206,7 +208,7 @@ func TestAFailedAppendIsTriedAgainOnAReopenedStore(t *testing.T) {
 	stores(t, func(t *testing.T, tune func(*Config)) {
 		c := Config{}
 		tune(&c)
-		g, faults := newGuard(t, c.LogStore, lonely{})
+		g, faults := newGuard(t, c.LogStore, &testOffice{})
 		failures := 5
 		faults.Fail(func() error {
 			if failures--; failures >= 0 {
