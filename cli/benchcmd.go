@@ -30,6 +30,8 @@ func newBench(e *env) *cobra.Command {
 		}),
 	}
 	c.Flags().StringSliceVar(&o.Only, "only", nil, "sections to run (all when not given)")
+	c.Flags().StringSliceVar(&o.Stores, "log-store", nil, "Raft log stores to measure (all when not given)")
+	c.Flags().IntSliceVar(&o.Loads, "in-flight", nil, "jobs in flight to measure lifecycles at (64, 256 and 1024 when not given)")
 	c.Flags().BoolVar(&o.Quick, "quick", false, "smaller runs")
 	c.Flags().StringVar(&o.Dir, "dir", "", "keep everything in this directory (a temporary one when not given)")
 	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
@@ -104,6 +106,8 @@ func newBenchLoad() *cobra.Command {
 	f.IntVar(&o.Jobs, "jobs", 0, "jobs")
 	f.IntVar(&o.InFlight, "in-flight", 1, "jobs in flight")
 	f.IntSliceVar(&o.Sizes, "sizes", nil, "bytes of each proposal of a job")
-	f.IntVar(&o.Streams, "streams", 1, "streams")
+	f.IntVar(&o.Submits, "submits", 1, "streams for the first proposal of a job")
+	f.IntVar(&o.Sessions, "sessions", 0, "streams for the others")
+	f.IntVar(&o.LogBytes, "log-bytes", 0, "bytes of a job's log")
 	return c
 }

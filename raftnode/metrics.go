@@ -8,6 +8,7 @@ import (
 // metrics of a node. Gauges of the Raft state are read when scraped.
 type metrics struct {
 	commits  prometheus.Counter
+	bytes    prometheus.Counter
 	failed   prometheus.Counter
 	latency  prometheus.Histogram
 	batch    prometheus.Histogram
@@ -28,6 +29,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{
 		factory:  f,
 		commits:  f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_commands_committed_total", Help: "Commands proposed here that were committed and applied."}),
+		bytes:    f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_commands_committed_bytes_total", Help: "Bytes of these commands in the log."}),
 		failed:   f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_commands_failed_total", Help: "Commands proposed here that were refused or whose outcome is unknown."}),
 		latency:  f.NewHistogram(prometheus.HistogramOpts{Name: "weir_raft_commit_seconds", Help: "From handing an entry to Raft until it is applied.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15)}),
 		batch:    f.NewHistogram(prometheus.HistogramOpts{Name: "weir_raft_entry_commands", Help: "Commands in an entry.", Buckets: prometheus.ExponentialBuckets(1, 2, 14)}),

@@ -218,6 +218,7 @@ func (p *proposer) settle(ctx context.Context, e entryInFlight) {
 		return
 	}
 	p.metrics.commits.Add(float64(len(e.commands)))
+	p.metrics.bytes.Add(float64(e.size))
 	p.metrics.latency.Observe(time.Since(e.begun).Seconds())
 	results := e.apply.Response().([]any)
 	for i := range e.commands {

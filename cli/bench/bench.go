@@ -23,6 +23,8 @@ type Options struct {
 	Dir    string   // "" makes a temporary one and removes it
 	Only   []string // sections; nil: all
 	Quick  bool     // smaller runs, for a first look
+	Stores []string // Raft log stores to measure; nil: all
+	Loads  []int    // jobs in flight to measure lifecycles at; nil: 64, 256 and 1024
 	Out    io.Writer
 	Err    io.Writer
 }

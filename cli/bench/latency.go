@@ -12,8 +12,10 @@ import (
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/raftnode"
 )
+
+// submitBytes is about the size of a small job's submit in the Raft log.
+const submitBytes = 220
 
 // starts tells when a job's grant reached its worker.
 type starts struct{ ch chan uint64 }
@@ -66,7 +68,7 @@ func (r *rig) here(ctx context.Context, n int, hold func(*pb.Grant) bool) (start
 // latency measures submit to start, one at a time, against one raw apply.
 func (b *bench) latency(ctx context.Context) error {
 	jobs := b.size(500, 100)
-	for _, store := range []string{raftnode.Bolt, raftnode.WAL} {
+	for _, store := range b.stores() {
 		got, err := b.submitToStart(ctx, store, jobs)
 		if err != nil {
 			return err
@@ -75,7 +77,7 @@ func (b *bench) latency(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		limit, err := b.load(ctx, raw, jobs, 1, proposalSizes[:1])
+		limit, err := b.rawApply(ctx, raw, jobs)
 		if err := errors.Join(err, raw.Close()); err != nil {
 			return err
 		}
@@ -84,6 +86,16 @@ func (b *bench) latency(ctx context.Context) error {
 			fmt.Sprintf("one raw apply %v: %.2f, want 1.5", ms(limit.P50), ratio), ratio <= 1.5)
 	}
 	return nil
+}
+
+// rawApply measures proposals as large as a submit, one at a time.
+func (b *bench) rawApply(ctx context.Context, raw *local.Cluster, jobs int) (r clientsReport, err error) {
+	c, err := b.startLoad(ctx, raw, LoadConfig{Jobs: jobs, InFlight: 1, Sizes: []int{submitBytes}, Submits: 1})
+	if err != nil {
+		return r, err
+	}
+	defer c.stop()
+	return r, c.next(&r)
 }
 
 func (b *bench) submitToStart(ctx context.Context, store string, jobs int) (took sample, err error) {

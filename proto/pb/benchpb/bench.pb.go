@@ -72,6 +72,7 @@ type Command struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	Ballast       []byte                 `protobuf:"bytes,3,opt,name=ballast,proto3" json:"ballast,omitempty"` // crosses the stream and is not proposed, as a log's bytes are not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,6 +117,13 @@ func (x *Command) GetSeq() uint64 {
 func (x *Command) GetPayload() []byte {
 	if x != nil {
 		return x.Payload
+	}
+	return nil
+}
+
+func (x *Command) GetBallast() []byte {
+	if x != nil {
+		return x.Ballast
 	}
 	return nil
 }
@@ -426,10 +434,11 @@ const file_weir_bench_v1_bench_proto_rawDesc = "" +
 	"\n" +
 	"\x19weir/bench/v1/bench.proto\x12\rweir.bench.v1\">\n" +
 	"\bCommands\x122\n" +
-	"\bcommands\x18\x01 \x03(\v2\x16.weir.bench.v1.CommandR\bcommands\"5\n" +
+	"\bcommands\x18\x01 \x03(\v2\x16.weir.bench.v1.CommandR\bcommands\"O\n" +
 	"\aCommand\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x18\n" +
-	"\apayload\x18\x02 \x01(\fR\apayload\"5\n" +
+	"\apayload\x18\x02 \x01(\fR\apayload\x12\x18\n" +
+	"\aballast\x18\x03 \x01(\fR\aballast\"5\n" +
 	"\tCommitted\x12\x12\n" +
 	"\x04seqs\x18\x01 \x03(\x04R\x04seqs\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"$\n" +
