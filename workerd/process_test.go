@@ -16,8 +16,7 @@ import (
 // process is a worker in a process of its own.
 type process struct {
 	*exec.Cmd
-	started chan string // the log's lines that tell of a job's start
-	done    chan struct{}
+	done chan struct{}
 }
 
 func (b *bench) startProcess() (*process, *pb.WorkerHello) {

@@ -151,12 +151,14 @@ func (b *bench) result(lease uint64) *pb.Outcome {
 	for {
 		select {
 		case m := <-b.Ups:
-			for _, f := range m.Finished {
-				if f.Lease != lease {
-					b.t.Fatalf("result of lease %d, want one of %d: %v", f.Lease, lease, f.Outcome)
-				}
-				return f.Outcome
+			if len(m.Finished) == 0 {
+				continue
 			}
+			f := m.Finished[0]
+			if f.Lease != lease {
+				b.t.Fatalf("result of lease %d, want one of %d: %v", f.Lease, lease, f.Outcome)
+			}
+			return f.Outcome
 		case <-over:
 			b.t.Fatalf("no result of lease %d", lease)
 		}

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -54,19 +55,16 @@ func judge(err error) verdict {
 	return passing
 }
 
-// text is what an operator should read of an error.
+// text is what an operator should read of an error, on one line.
 func text(err error) string {
-	if s := mtls.Explain(err); s != "" {
-		var d *dialError
-		if errors.As(err, &d) {
-			return d.addr + ": " + s
-		}
-		return s
+	said := err.Error()
+	var d *dialError
+	if s := mtls.Explain(err); s != "" && errors.As(err, &d) {
+		said = d.addr + ": " + s
+	} else if s, ok := status.FromError(err); ok {
+		said = s.Message()
 	}
-	if s, ok := status.FromError(err); ok {
-		return s.Message()
-	}
-	return err.Error()
+	return strings.ReplaceAll(strings.TrimSpace(said), "\n", "; ")
 }
 
 // hope runs out after several hopeless answers in a row. One alone may come from

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -141,17 +142,13 @@ func (s *Session) serve(ctx context.Context, cancel context.CancelCauseFunc, up 
 	defer end()
 	defer s.out.end()
 
+	var others sync.WaitGroup
 	received := make(chan error, 1)
-	go func() { received <- s.receive(up, first, func() { watchdog.Reset(silence) }) }()
-	probed := make(chan struct{})
-	go func() { defer close(probed); s.seekDirect(ctx, cancel, st) }()
-
-	err, over := s.transmit(ctx, up, beat, received)
+	others.Go(func() { received <- s.receive(up, first, func() { watchdog.Reset(silence) }) })
+	others.Go(func() { s.seekDirect(ctx, cancel, st) })
+	err := s.transmit(ctx, up, beat, received)
 	cancel(err)
-	if !over {
-		<-received
-	}
-	<-probed
+	others.Wait()
 	return &endedError{cause(ctx, err)}
 }
 
@@ -181,9 +178,9 @@ func (s *Session) welcome(w *pb.Welcome, st step) error {
 	return nil
 }
 
-// transmit sends heartbeats and what the outbox holds. over reports whether it
-// has taken the reader's last word.
-func (s *Session) transmit(ctx context.Context, up stream, beat time.Duration, received <-chan error) (err error, over bool) {
+// transmit sends heartbeats and what the outbox holds, until the reader or ctx
+// ends.
+func (s *Session) transmit(ctx context.Context, up stream, beat time.Duration, received <-chan error) error {
 	timer := time.NewTimer(jitter(beat))
 	defer timer.Stop()
 	var seq uint64
@@ -191,20 +188,20 @@ func (s *Session) transmit(ctx context.Context, up stream, beat time.Duration, r
 	for {
 		for m := s.out.take(s.host); m != nil; m = s.out.take(s.host) {
 			if err := up.Send(m); err != nil {
-				return <-received, true // Send only knows that it failed
+				return <-received // Send only knows that it failed
 			}
 		}
 		select {
 		case err := <-received:
-			return err, true
+			return err
 		case <-ctx.Done():
-			return context.Cause(ctx), false
+			return context.Cause(ctx)
 		case <-s.out.wake:
 		case now := <-timer.C:
 			timer.Reset(beat)
 			seq++
 			if err := up.Send(s.heartbeat(seq)); err != nil {
-				return <-received, true
+				return <-received
 			}
 			s.Finished(repeat.due(s.host, now)...)
 		}
