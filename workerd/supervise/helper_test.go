@@ -123,7 +123,7 @@ func TestAsNobody(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("this is not root")
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=120s")
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=300s")
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tempDirFor(t, nobody)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
