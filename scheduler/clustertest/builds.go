@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/executor"
@@ -18,6 +19,7 @@ import (
 //	ok BYTES     write so many bytes and succeed
 //	fail CODE    write a line and exit with the code
 //	hold NAME    write a line, wait until Release(NAME), write another, succeed
+//	stream NAME  write a line every few milliseconds until Release(NAME), succeed
 type Builds struct {
 	mu       sync.Mutex
 	started  map[uint64]int
@@ -95,16 +97,39 @@ func (b *Builds) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.O
 		return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_FAILED, ExitCode: int32(code)}, err
 	case "hold":
 		return b.hold(ctx, t, out, argv[1])
+	case "stream":
+		return b.stream(ctx, t, out, argv[1])
 	}
 	return nil, fmt.Errorf("run %q: unknown verb", argv)
 }
 
 var succeeded = &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED}
 
-func (b *Builds) hold(ctx context.Context, t executor.Task, out io.Writer, name string) (*pb.Outcome, error) {
+func (b *Builds) await(name string) <-chan struct{} {
 	b.mu.Lock()
-	gate := b.gate(name)
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	return b.gate(name)
+}
+
+func (b *Builds) stream(ctx context.Context, t executor.Task, out io.Writer, name string) (*pb.Outcome, error) {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for i := 0; ; i++ {
+		if err := b.write(t, out, fmt.Sprintf("line %d\n", i)); err != nil {
+			return nil, err
+		}
+		select {
+		case <-b.await(name):
+			return succeeded, nil
+		case <-ticker.C:
+		case <-ctx.Done():
+			return executor.Ended(ctx)
+		}
+	}
+}
+
+func (b *Builds) hold(ctx context.Context, t executor.Task, out io.Writer, name string) (*pb.Outcome, error) {
+	gate := b.await(name)
 	select {
 	case <-gate:
 		return succeeded, b.write(t, out, "released\n")

@@ -49,7 +49,8 @@ func Start(t testing.TB, o Options) *Cluster {
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}
-	c := &Cluster{Net: NewNetwork(), t: t, options: o, dir: t.TempDir(), log: testLog(t, o.Level)}
+	c := &Cluster{Net: NewNetwork(), t: t, options: o, dir: t.TempDir()}
+	c.log = testLog(t, c.dir, o.Level)
 	ca, err := mtls.NewAuthority("test cluster", time.Hour)
 	c.must(err)
 	c.ca = ca
@@ -232,12 +233,22 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// Log returns what the nodes and workers have logged so far.
+func (c *Cluster) Log() string {
+	c.t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.dir, logFile))
+	c.must(err)
+	return string(text)
+}
+
+const logFile = "log"
+
 // testLog keeps what the nodes log in a file, and prints it if the test fails.
-func testLog(t testing.TB, level hclog.Level) hclog.Logger {
+func testLog(t testing.TB, dir string, level hclog.Level) hclog.Logger {
 	if level == hclog.NoLevel {
 		level = hclog.Info
 	}
-	path := filepath.Join(t.TempDir(), "log")
+	path := filepath.Join(dir, logFile)
 	file, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
