@@ -20,7 +20,7 @@ func TestNothingAcknowledgedIsLostOrRepeated(t *testing.T) {
 		c.startAll()
 		c.leader()
 		stop := c.keepProposing()
-		for range 8 {
+		for range 5 {
 			c.harm(c.nodes[rng.IntN(len(c.nodes))], rng)
 		}
 		acknowledged := stop()

@@ -98,6 +98,9 @@ func (ca *testCA) issue(t testing.TB, name string) *mtls.Node {
 	return node
 }
 
+// patient is Local with a lease that a crowded machine does not lose by chance.
+var patient = Profile{"patient", 300 * time.Millisecond, 300 * time.Millisecond, 300 * time.Millisecond, time.Second}
+
 // testCluster is several nodes in this process, with real ports, TLS and disks.
 type testCluster struct {
 	t     testing.TB
@@ -174,7 +177,7 @@ func (c *testCluster) startAll() {
 func (n *testNode) config() Config {
 	c := Config{
 		DataDir: n.dir, Name: n.name, Advertise: n.addr, Join: n.cluster.addresses(), BootstrapExpect: len(n.cluster.nodes),
-		Profile: Local, DialTLS: n.tls.ClientConfig, Dial: n.cluster.net.dialer(n.addr), Faults: n.faults,
+		Profile: patient, DialTLS: n.tls.ClientConfig, Dial: n.cluster.net.dialer(n.addr), Faults: n.faults,
 		Logger: testLogger(n.name), Audit: n.audited,
 	}
 	if n.cluster.tune != nil {

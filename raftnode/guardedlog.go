@@ -129,6 +129,7 @@ func (g *guardedLog) write(w *write) error {
 		if waited := time.Since(begun); waited >= g.deadline {
 			g.late(w, waited)
 			if w.first > 0 && g.office.leading() && g.office.othersWrite() && w.giveUp() {
+				g.metrics.givenUp.Inc()
 				return fmt.Errorf("append to the log: %w", errStalled)
 			}
 		}

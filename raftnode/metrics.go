@@ -16,6 +16,7 @@ type metrics struct {
 	leaders  prometheus.Counter
 	store    *prometheus.HistogramVec
 	stalls   prometheus.Counter
+	givenUp  prometheus.Counter
 	reopened prometheus.Counter
 	snapshot prometheus.Histogram
 	restore  prometheus.Histogram
@@ -37,6 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		leaders:  f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_leader_changes_total", Help: "How often this node heard of another leader than before."}),
 		store:    f.NewHistogramVec(prometheus.HistogramOpts{Name: "weir_raft_store_seconds", Help: "Writes to the log and stable stores.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17)}, []string{"op"}),
 		stalls:   f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_stalls_total", Help: "Log writes that missed their deadline."}),
+		givenUp:  f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_given_up_total", Help: "Log writes that a leader stopped waiting for: each cost it its office."}),
 		reopened: f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_reopened_total", Help: "How often a store was opened again after an error."}),
 		snapshot: f.NewHistogram(prometheus.HistogramOpts{Name: "weir_raft_snapshot_seconds", Help: "Writing a snapshot, in the background.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14)}),
 		restore:  f.NewHistogram(prometheus.HistogramOpts{Name: "weir_raft_restore_seconds", Help: "Replacing the state by a snapshot.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14)}),

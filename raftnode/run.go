@@ -40,10 +40,9 @@ func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (
 		parts.Go(func() { g.run(work) })
 	}
 
-	if err := n.bootstrapOrJoin(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err := n.bootstrapOrJoin(ctx); ctx.Err() != nil {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("start node %s: %w", n.self, err)
 	}
 	terms := newTerms(n, lead)
@@ -54,14 +53,18 @@ func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (
 	}
 	n.log.Info("node runs", "node", n.self, "id", n.self.ID, "cluster", n.cluster(), "store", n.config.LogStore)
 
-	parts.Go(func() { terms.watch(work, notify) })
-	parts.Go(func() { terms.serve(work) })
-	parts.Go(func() { n.proposer.run(work, r) })
-	parts.Go(func() { n.verifier.run(work, r) })
-	parts.Go(func() { n.announce(work) })
-	parts.Go(func() { n.snapshotWhenDue(work, r) })
 	foreign := make(chan error, 1)
-	parts.Go(func() { n.checkCluster(work, foreign) })
+	for _, part := range []func(){
+		func() { terms.watch(work, notify) },
+		func() { terms.serve(work) },
+		func() { n.proposer.run(work, r) },
+		func() { n.verifier.run(work, r) },
+		func() { n.announce(work) },
+		func() { n.snapshotWhenDue(work, r) },
+		func() { n.checkCluster(work, foreign) },
+	} {
+		parts.Go(part)
+	}
 	select {
 	case <-ctx.Done():
 	case err = <-foreign:
