@@ -60,6 +60,26 @@ type Info struct {
 	Damaged bool  // some bytes are lost: drop it and copy it again
 }
 
+// Piece is a part of one log.
+type Piece struct {
+	Key    Key
+	Offset int64
+	Data   []byte
+	End    *End // the log is to be sealed after it
+}
+
+// End is what a whole log must be.
+type End struct {
+	Bytes  int64
+	Digest Digest
+}
+
+// Written is what became of a Piece.
+type Written struct {
+	End int64 // as Append's
+	Err error // Append's, or else Seal's
+}
+
 // Usage is how full a store is.
 type Usage struct {
 	DiskBytes   int64 // files, with what is not yet reclaimed
@@ -78,6 +98,11 @@ type Store interface {
 	// known and skipped; an offset above it is ErrGap and returns the end. When
 	// it fails halfway, the returned end says how far it came.
 	Append(k Key, offset int64, data []byte) (end int64, err error)
+
+	// Put is an Append for each piece, and a Seal for each that has an End, in
+	// their order but with few writes for all of them. One piece's error does not
+	// touch the others.
+	Put(pieces []Piece) []Written
 
 	// Sync returns when all that Append, Seal and Drop did before the call is on
 	// disk. Concurrent callers share the work. When a disk fails to sync, all that

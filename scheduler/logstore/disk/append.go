@@ -20,8 +20,10 @@ type shard struct {
 }
 
 func (s *Store) shard(k logstore.Key) *shard {
-	return &s.shards[(k.Job*0x9e3779b97f4a7c15+uint64(k.Attempt))>>58]
+	return &s.shards[shardOf(k)]
 }
+
+func shardOf(k logstore.Key) int { return int((k.Job*0x9e3779b97f4a7c15 + uint64(k.Attempt)) >> 58) }
 
 // Append implements [logstore.Store].
 func (s *Store) Append(k logstore.Key, offset int64, data []byte) (int64, error) {
@@ -74,31 +76,36 @@ func (s *Store) append(sh *shard, k logstore.Key, offset int64, data []byte) (in
 func (s *Store) appendable(k logstore.Key) (end int64, sealed bool, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	info, _ := s.ix.info(k)
-	switch {
-	case info.Expired:
-		return 0, false, logstore.ErrExpired
-	case info.Damaged:
-		return info.Size, info.Sealed, logstore.ErrDamaged
-	}
-	return info.Size, info.Sealed, nil
+	return s.ix.appendable(k)
 }
 
 // appendBatch writes bytes that belong at the end of a log.
 func (s *Store) appendBatch(k logstore.Key, end int64, data []byte) error {
 	gen := s.generation(k)
-	var frames []frame
-	for off := end; len(data) > 0; {
-		n := min(len(data), maxData)
-		frames = append(frames, frame{record{kind: kindData, key: k, gen: gen, off: off}, data[:n]})
-		off, data = off+int64(n), data[n:]
-	}
+	frames := dataFrames(nil, k, gen, end, data)
 	at, err := s.writer.write(frames...)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.enter(k, gen, frames, at)
+	return nil
+}
+
+// dataFrames appends the frames of a log's bytes from off on to frames.
+func dataFrames(frames []frame, k logstore.Key, gen uint64, off int64, data []byte) []frame {
+	for len(data) > 0 {
+		n := min(len(data), maxData)
+		frames = append(frames, frame{record{kind: kindData, key: k, gen: gen, off: off}, data[:n]})
+		off, data = off+int64(n), data[n:]
+	}
+	return frames
+}
+
+// enter puts what was written of a log's bytes from a place on into the index,
+// and returns the place after it. Store.mu is held.
+func (s *Store) enter(k logstore.Key, gen uint64, frames []frame, at place) place {
 	e := s.ix.logs[k]
 	if e == nil {
 		e = &entry{gen: gen}
@@ -113,18 +120,14 @@ func (s *Store) appendBatch(k logstore.Key, end int64, data []byte) error {
 		s.metrics.appended(int(f.length))
 		at.pos += uint32(f.size())
 	}
-	return nil
+	return at
 }
 
 // generation returns that of a log, a fresh one if it is new.
 func (s *Store) generation(k logstore.Key) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.ix.logs[k]; e != nil {
-		return e.gen
-	}
-	s.ix.nextGen++
-	return s.ix.nextGen - 1
+	return s.ix.generation(k)
 }
 
 // digest returns the running digest of an unsealed log of this size. After a

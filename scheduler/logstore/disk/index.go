@@ -180,3 +180,24 @@ func (ix *index) info(k logstore.Key) (logstore.Info, bool) {
 	}
 	return logstore.Info{}, false
 }
+
+// appendable is Store.appendable.
+func (ix *index) appendable(k logstore.Key) (end int64, sealed bool, err error) {
+	info, _ := ix.info(k)
+	switch {
+	case info.Expired:
+		return 0, false, logstore.ErrExpired
+	case info.Damaged:
+		return info.Size, info.Sealed, logstore.ErrDamaged
+	}
+	return info.Size, info.Sealed, nil
+}
+
+// generation is Store.generation.
+func (ix *index) generation(k logstore.Key) uint64 {
+	if e := ix.logs[k]; e != nil {
+		return e.gen
+	}
+	ix.nextGen++
+	return ix.nextGen - 1
+}

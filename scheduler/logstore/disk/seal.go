@@ -39,19 +39,24 @@ func (s *Store) seal(sh *shard, k logstore.Key, bytes int64, digest logstore.Dig
 		return nil
 	}
 	gen := s.generation(k)
-	at, err := s.writer.write(frame{record{kind: kindSeal, key: k, gen: gen, off: bytes}, digest[:]})
+	at, err := s.writer.write(sealFrame(k, gen, bytes, &digest))
 	if err != nil {
 		return err
 	}
 	delete(sh.digests, k)
-	s.markSealed(k, gen, at)
+	s.mu.Lock()
+	s.enterSeal(k, gen, at)
+	s.mu.Unlock()
 	s.watchers.wake(k)
 	return nil
 }
 
-func (s *Store) markSealed(k logstore.Key, gen uint64, at place) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func sealFrame(k logstore.Key, gen uint64, bytes int64, digest *logstore.Digest) frame {
+	return frame{record{kind: kindSeal, key: k, gen: gen, off: bytes}, digest[:]}
+}
+
+// enterSeal puts a seal into the index. Store.mu is held.
+func (s *Store) enterSeal(k logstore.Key, gen uint64, at place) {
 	e := s.ix.logs[k]
 	if e == nil { // an empty log
 		e = &entry{gen: gen}

@@ -79,7 +79,7 @@ func (x *model) append(k logstore.Key) {
 	back := x.r.IntN(min(len(l.text), 50) + 1)
 	fresh := Text(logstore.Key{Job: x.r.Uint64()}, x.r.IntN(900))
 	data := append(bytes.Clone(l.text[len(l.text)-back:]), fresh...)
-	end, err := x.s.Append(k, int64(len(l.text)-back), data)
+	end, err := x.put(k, int64(len(l.text)-back), data)
 	if l.sealed && len(fresh) > 0 {
 		if !errors.Is(err, logstore.ErrSealed) {
 			x.t.Errorf("append to sealed log %v: %v", k, err)
@@ -93,6 +93,15 @@ func (x *model) append(k logstore.Key) {
 	if err != nil || end != int64(len(l.text)) {
 		x.t.Errorf("append to log %v: end %d, %v; want %d", k, end, err, len(l.text))
 	}
+}
+
+// put appends by one of the two ways.
+func (x *model) put(k logstore.Key, offset int64, data []byte) (int64, error) {
+	if x.r.IntN(2) == 0 {
+		return x.s.Append(k, offset, data)
+	}
+	w := x.s.Put([]logstore.Piece{{Key: k, Offset: offset, Data: data}})
+	return w[0].End, w[0].Err
 }
 
 func (x *model) seal(k logstore.Key) {

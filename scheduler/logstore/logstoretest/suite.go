@@ -33,6 +33,7 @@ func Run(t *testing.T, m Maker) {
 		"bytes come back as they were":       testBytes,
 		"offsets":                            testOffsets,
 		"seal":                               testSeal,
+		"many logs with one write":           testPut,
 		"empty logs":                         testEmpty,
 		"drop":                               testDrop,
 		"durable":                            testDurable,
