@@ -45,7 +45,11 @@ func (n *Node) Run(ctx context.Context, lead func(term context.Context) error) (
 	} else if err != nil {
 		return fmt.Errorf("start node %s: %w", n.self, err)
 	}
-	terms := newTerms(n, lead)
+	return n.takePart(ctx, work, &parts, newTerms(n, lead))
+}
+
+// takePart runs Raft until ctx ends, and leaves its helpers to work's end.
+func (n *Node) takePart(ctx, work context.Context, parts *sync.WaitGroup, terms *terms) error {
 	notify := make(chan bool, 16)
 	r, err := n.startRaft(notify)
 	if err != nil {
