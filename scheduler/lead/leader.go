@@ -29,7 +29,7 @@ func Timings(p raftnode.Profile) Config {
 	c := Config{Election: 2 * (p.Heartbeat + p.Election), ReconnectMax: time.Second}
 	switch p.Name {
 	case raftnode.Local.Name:
-		c.LeaseTTL = 4 * time.Second
+		c.LeaseTTL, c.ReconnectMax = 4*time.Second, 500*time.Millisecond // an election and a reconnect fit into it three times
 	case raftnode.WAN.Name:
 		c.LeaseTTL = 30 * time.Second
 	default:
