@@ -122,6 +122,10 @@ func (s *Session) settle(ctx context.Context, st step, err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.As(err, &ended) && client.Reason(ended.err) == reason.Unauthenticated:
+		// A node that had let the worker in has seen its capability revoked: the
+		// leases are over too, so that no other answer is worth waiting for.
+		return &RefusedError{Reason: reason.Unauthenticated, Err: errors.New(text(ended.err))}
 	case errors.As(err, &ended):
 		s.ended(st, ended, now)
 	case errors.As(err, &elsewhere):

@@ -187,6 +187,35 @@ func TestARevokedWorkerGivesUpAndSaysWhy(t *testing.T) {
 	}
 }
 
+func TestARevocationEndsARunningSessionForGood(t *testing.T) {
+	c := sessiontest.Start(t, 1)
+	l := sessiontest.NewLeader(c.Addresses()...)
+	revoke := make(chan struct{})
+	c.Nodes[0].OnSession(func(s sessiontest.Stream) error {
+		p := &peeked{Stream: s}
+		if _, err := p.peek(); err != nil {
+			return err
+		}
+		if err := s.Send(&pb.NodeMessage{Welcome: l.Welcome}); err != nil {
+			return err
+		}
+		<-revoke
+		return sessiontest.Refuse(codes.Unauthenticated, reason.Unauthenticated, "the capability was revoked")(p)
+	})
+	w := start(t, c, nil)
+	until(t, "the welcome", func() bool { return w.Link() != nil })
+	began := time.Now()
+	close(revoke)
+	next(t, w.done, "the end")
+	var refused *RefusedError
+	if !errors.As(w.err, &refused) || refused.Reason != reason.Unauthenticated {
+		t.Errorf("ended with %v", w.err)
+	}
+	if took := time.Since(began); took > hopelessFor {
+		t.Errorf("it took %v, as if another node might know better", took)
+	}
+}
+
 func TestOneNodeThatLagsBehindDoesNotTurnAWorkerAway(t *testing.T) {
 	c := sessiontest.Start(t, 2)
 	l := sessiontest.NewLeader(c.Addresses()...)
