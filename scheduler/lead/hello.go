@@ -84,6 +84,7 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 	s.ctx, s.end = context.WithCancelCause(stream.Context())
 	m.session, m.capability, m.met = s, g.by.CapabilityID, true
 	m.hear(now)
+	clear(m.unnamed)
 	t.welcome(s)
 	w, err := t.reconcile(s, g.hello)
 	if err != nil {

@@ -132,7 +132,7 @@ func (t *term) mayReplace(known *fsm.Worker) error {
 		heard = m.lastHeard()
 	}
 	if wait := heard + p.roster.ttl - t.elapsed(); wait > 0 {
-		return conflict("worker %s of pool %s is bound to another instance key, which may still come back: the name is free in %v, or at once with: weir worker forget --pool %s %s",
+		return conflict("worker %s of pool %s is bound to another instance key, which may still come back: the name is free in %v, or at once with: weir worker forget %s %s",
 			known.Name, known.Pool, (wait + time.Second).Truncate(time.Second), known.Pool, known.Name)
 	}
 	return nil

@@ -2,6 +2,7 @@ package lead
 
 import (
 	"hash/fnv"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,10 +20,11 @@ type roster struct {
 
 // member is one registered worker.
 type member struct {
-	name   string
-	heard  atomic.Int64 // when, as a time.Duration
-	met    bool         // it was heard in this term
-	leases map[fsm.LeaseID]struct{}
+	name    string
+	heard   atomic.Int64 // when, as a time.Duration
+	met     bool         // it was heard in this term
+	leases  map[fsm.LeaseID]struct{}
+	unnamed map[fsm.LeaseID]time.Duration // leases that its heartbeats do not name, and since when
 
 	grace    time.Duration // its leases hold at least until then
 	pardoned time.Duration // when it had been heard last as its silence was pardoned; 0: never
@@ -41,6 +43,13 @@ type verdict struct {
 	suspect bool
 	met     bool // it had heard some of those in this term
 	leases  int  // how many
+	orphans []orphan
+}
+
+// orphan is a lease of which its worker, although it is heard, says nothing.
+type orphan struct {
+	member *member
+	lease  fsm.LeaseID
 }
 
 func newRoster() *roster { return &roster{members: map[string]*member{}} }
@@ -56,7 +65,7 @@ func (r *roster) tune(ttl time.Duration) {
 func (r *roster) enlist(name string, now, grace time.Duration) *member {
 	m, ok := r.members[name]
 	if !ok {
-		m = &member{name: name, grace: now + grace, leases: map[fsm.LeaseID]struct{}{}}
+		m = &member{name: name, grace: now + grace, leases: map[fsm.LeaseID]struct{}{}, unnamed: map[fsm.LeaseID]time.Duration{}}
 		m.heard.Store(int64(now))
 		r.members[name] = m
 	}
@@ -67,6 +76,34 @@ func (r *roster) enlist(name string, now, grace time.Duration) *member {
 func (m *member) hear(now time.Duration) { m.heard.Store(int64(now)) }
 
 func (m *member) lastHeard() time.Duration { return time.Duration(m.heard.Load()) }
+
+// claim tells which leases a heartbeat named. One that is missing should be on
+// its way to the worker, or its end on its way back.
+func (m *member) claim(named []uint64, now time.Duration) {
+	for id := range m.leases {
+		if slices.Contains(named, uint64(id)) {
+			delete(m.unnamed, id)
+		} else if _, known := m.unnamed[id]; !known {
+			m.unnamed[id] = now
+		}
+	}
+	for id := range m.unnamed {
+		if _, held := m.leases[id]; !held {
+			delete(m.unnamed, id)
+		}
+	}
+}
+
+// orphaned lists the leases that a worker has not named for two times to live.
+func (r *roster) orphaned(m *member, now time.Duration, found []orphan) []orphan {
+	for id, since := range m.unnamed {
+		if _, held := m.leases[id]; held && now-since > 2*r.ttl {
+			found = append(found, orphan{m, id})
+			m.unnamed[id] = now // if giving it up fails
+		}
+	}
+	return found
+}
 
 // deadline is when the member's leases are over, if nothing is heard of it.
 func (r *roster) deadline(m *member) time.Duration { return max(m.lastHeard()+r.ttl, m.grace) }
@@ -100,6 +137,9 @@ func (r *roster) check(now, interval time.Duration) verdict {
 	for _, m := range r.members {
 		if m.session != nil && r.isSilent(m, now) {
 			v.silent = append(v.silent, m)
+		}
+		if m.session != nil {
+			v.orphans = r.orphaned(m, now, v.orphans)
 		}
 		if now < r.deadline(m) {
 			continue

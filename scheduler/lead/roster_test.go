@@ -194,6 +194,43 @@ func TestPauseOfTheLeader(t *testing.T) {
 	}
 }
 
+// A lease that heartbeats do not name is given up only when that lasts.
+func TestOrphans(t *testing.T) {
+	w := newWatchers()
+	a := w.add("a", 2, true)
+	var ids []fsm.LeaseID
+	for id := range a.leases {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	beat := func() []orphan {
+		w.now += w.beat
+		a.hear(w.now)
+		return w.check(w.now, w.beat).orphans
+	}
+	for range 20 { // each is missing now and then, neither for long
+		a.claim([]uint64{uint64(ids[0])}, w.now)
+		beat()
+		a.claim([]uint64{uint64(ids[1])}, w.now)
+		if found := beat(); len(found) != 0 {
+			t.Fatalf("orphans: %v", found)
+		}
+	}
+	begun := w.now
+	for {
+		a.claim([]uint64{uint64(ids[1])}, w.now)
+		if found := beat(); len(found) > 0 {
+			if took := w.now - begun; took < 2*ttl-w.beat || found[0].lease != ids[0] || len(found) != 1 {
+				t.Errorf("orphans after %v: %v", took, found)
+			}
+			return
+		}
+		if w.now > begun+time.Minute {
+			t.Fatal("the orphan is not found")
+		}
+	}
+}
+
 func TestSpread(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for _, name := range []string{"a", "b", "c", "d", "worker-1", "worker-2"} {

@@ -117,6 +117,7 @@ func (s *session) handle(m *pb.WorkerMessage) error {
 		return &fsm.Refusal{Kind: fsm.Invalid, Message: "the worker said hello twice in one session"}
 	}
 	if h := m.Heartbeat; h != nil {
+		s.term.heartbeat(s, h)
 		if err := s.out.heartbeat(h.Seq); err != nil {
 			return err
 		}
@@ -175,6 +176,15 @@ func (t *term) setStatus(s *session, status *pb.WorkerStatus) {
 	defer t.mu.Unlock()
 	s.status = status
 	t.applyStatus(s)
+}
+
+// heartbeat compares what a worker says it has with what it was given.
+func (t *term) heartbeat(s *session, h *pb.Heartbeat) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.member.session == s {
+		s.member.claim(h.Running, t.elapsed())
+	}
 }
 
 // heardAgain ends a worker's silence.

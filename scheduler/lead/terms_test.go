@@ -145,6 +145,34 @@ func TestSilentWorker(t *testing.T) {
 	}
 }
 
+// A worker that is heard, but has lost a lease from its memory, does not keep the
+// job for ever.
+func TestOrphanedLease(t *testing.T) {
+	c := newCluster(t, quick)
+	w := c.connect(hello("w", 1))
+	id := c.submit(&pb.JobSpec{})
+	lost := w.awaitGrant()
+	w.running(func([]uint64) []uint64 { return nil })
+	if s := w.awaitStop(); s.Lease != lost.Lease || s.Reason != pb.StopReason_STOP_FENCED {
+		t.Errorf("stop: %v", s)
+	}
+	if g := w.awaitGrant(); g.Job != uint64(id) || g.Attempt != 2 {
+		t.Errorf("grant: %v", g)
+	}
+}
+
+// A worker that speaks and does not read is not kept.
+func TestSlowWorker(t *testing.T) {
+	c := newCluster(t, quick)
+	w := c.newWorker(hello("w", 1), Caller{})
+	w.down = make(chan *pb.NodeMessage) // nobody reads
+	w.start()
+	go w.beat()
+	if err := w.awaitEnd(); !errors.Is(err, errSlow) {
+		t.Errorf("the session ended: %v", err)
+	}
+}
+
 // A short silence costs nothing.
 func TestSilenceEnds(t *testing.T) {
 	c := newCluster(t, Config{LeaseTTL: 3 * time.Second, Election: time.Millisecond, ReconnectMax: time.Millisecond})

@@ -88,9 +88,7 @@ func (t *term) judge(p *pool, now time.Duration) {
 	if v.suspect {
 		t.suspectSelf(p, v)
 	}
-	if len(v.over) > 0 {
-		t.expire(p, v.over, now)
-	}
+	t.expire(t.losses(p, v, now))
 }
 
 // suspectSelf follows when so many workers fell silent at once that this node may
@@ -116,21 +114,35 @@ func (t *term) suspectSelf(p *pool, v verdict) {
 	})
 }
 
-// expire gives up the leases of silent workers, once a majority has confirmed
-// that this node still leads.
-func (t *term) expire(p *pool, over []*member, now time.Duration) {
-	type loss struct {
-		lease fsm.LeaseID
-		why   string
-	}
-	var losses []loss
-	for _, m := range over {
+// loss is a lease to be given up.
+type loss struct {
+	lease fsm.LeaseID
+	why   string
+}
+
+// losses are the leases of workers that were silent for too long, and those of
+// which their workers know nothing.
+func (t *term) losses(p *pool, v verdict, now time.Duration) (all []loss) {
+	for _, m := range v.over {
 		m.grace = now + again // if this fails
 		why := fmt.Sprintf("worker %s was not heard for %v", m.name, (now - m.lastHeard()).Round(100*time.Millisecond))
 		t.log.Warn("giving up the leases of a silent worker", "pool", p.name, "worker", m.name, "leases", len(m.leases))
 		for id := range m.leases {
-			losses = append(losses, loss{id, why})
+			all = append(all, loss{id, why})
 		}
+	}
+	for _, o := range v.orphans {
+		t.log.Warn("giving up a lease of which its worker says nothing", "pool", p.name, "worker", o.member.name, "lease", o.lease)
+		all = append(all, loss{o.lease, fmt.Sprintf("worker %s neither runs it nor has reported its end", o.member.name)})
+	}
+	return all
+}
+
+// expire gives up leases, once a majority has confirmed that this node still
+// leads.
+func (t *term) expire(losses []loss) {
+	if len(losses) == 0 {
+		return
 	}
 	t.parts.Go(func() {
 		ctx, cancel := context.WithTimeout(t.office, verifyTime)

@@ -1,0 +1,70 @@
+package lead_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/scheduler/clustertest"
+)
+
+// No worker is heard any more. The leader suspects itself and hands its office
+// over; the next one hears nothing either, waits, and believes it. When the
+// network is back the old builds die before they can report, and each job is
+// done by a second attempt.
+func TestNoWorkerIsHeard(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	builds := clustertest.NewBuilds()
+	c.StartWorker(c.NewPool("p", nil), "p", "w", 3, builds)
+	ctx, ci := c.Context(), c.Client(c.NewClient("ci"))
+	ledger := c.NewLedger(builds)
+	for _, key := range []string{"a", "b", "c"} {
+		_, err := ledger.Submit(ctx, ci, &pb.SubmitRequest{
+			Pool: "p", Spec: clustertest.Job("hold", "gate"), Key: &pb.RequestKey{Id: key, CreatedMs: time.Now().UnixMilli()},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Wait("the builds to start", func() bool { return len(builds.Started()) == 3 })
+
+	first := c.Leader()
+	for _, n := range c.Nodes {
+		c.Net.Cut(clustertest.Outside, n.Name)
+		c.Net.Cut(n.Name, clustertest.Outside)
+	}
+	c.Wait("another leader", func() bool { return c.Leader() != first })
+	lost := func(n int) func() bool {
+		return func() bool {
+			ended := 0
+			c.Leader().Server.Store().View(func(s *fsm.State) {
+				for j := range s.AllJobs() {
+					if a, ok := j.Attempt(1); ok && a.Outcome.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST {
+						ended++
+					}
+				}
+			})
+			return ended == n
+		}
+	}
+	if !lost(0)() {
+		t.Error("leases were given up before another node has tried")
+	}
+	c.Wait("the leases to be given up", lost(3))
+	second := c.Leader()
+	if second == first {
+		t.Error("the first leader is in office again")
+	}
+
+	c.Net.Heal()
+	builds.Release("gate")
+	ledger.Verify(c.Admin)
+	second.Server.Store().View(func(s *fsm.State) {
+		for j := range s.AllJobs() {
+			if len(j.Attempts) != 2 {
+				t.Errorf("job %d took %d attempts", j.ID, len(j.Attempts))
+			}
+		}
+	})
+}
