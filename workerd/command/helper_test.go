@@ -39,7 +39,7 @@ func jobUser() *supervise.User {
 }
 
 // openDir is a temporary directory that every user may pass.
-func openDir(t *testing.T) string {
+func openDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} {
@@ -69,7 +69,7 @@ func eachMode(t *testing.T, test func(t *testing.T, r *supervise.Runner)) {
 }
 
 // newExecutor makes one whose state directory is beside its work directory.
-func newExecutor(t *testing.T, r *supervise.Runner, change ...func(*Config)) *Executor {
+func newExecutor(t testing.TB, r *supervise.Runner, change ...func(*Config)) *Executor {
 	t.Helper()
 	base := openDir(t)
 	state := filepath.Join(base, "state")

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -165,29 +162,5 @@ func TestEndedAndGrace(t *testing.T) {
 	}
 	if o := Failed("%s", strings.Repeat("é", 2000)); len(o.GetMessage()) > maxMessage || !strings.HasSuffix(o.GetMessage(), "...") {
 		t.Errorf("a long message has %d bytes", len(o.GetMessage()))
-	}
-}
-
-func TestMeasured(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	e := Measured(executorFunc(func(_ context.Context, t Task, _ io.Writer) (*pb.Outcome, error) {
-		return map[int]*pb.Outcome{1: succeeded, 2: Failed("x")}[t.Attempt], map[int]error{3: ErrFenced, 4: errors.New("x")}[t.Attempt]
-	}), reg)
-	for attempt := range 4 {
-		_, _ = e.Run(t.Context(), Task{Attempt: attempt + 1}, io.Discard)
-	}
-	families, err := reg.Gather()
-	if err != nil || len(families) != 2 {
-		t.Fatalf("%v, %v", families, err)
-	}
-	var outcomes []string
-	for _, m := range families[0].GetMetric() {
-		outcomes = append(outcomes, m.GetLabel()[0].GetValue())
-	}
-	if want := []string{"failed", "fenced", "succeeded", "worker_error"}; !slices.Equal(outcomes, want) {
-		t.Errorf("outcomes %q, want %q", outcomes, want)
-	}
-	if _, err := Measured(e, nil).Run(t.Context(), Task{}, io.Discard); err != nil {
-		t.Error(err)
 	}
 }

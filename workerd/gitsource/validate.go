@@ -54,8 +54,9 @@ func validateURL(repo string) error {
 	if err != nil {
 		return errors.New("repository address: it cannot be read as a URL") // err repeats it
 	}
-	if _, has := u.User.Password(); has || strings.Contains(u.User.String(), "%3A") {
-		return errors.New("repository address: it carries a password; jobs are not secret, so leave it out")
+	// With ssh a bare user names an account. Elsewhere it is often a token.
+	if _, has := u.User.Password(); has || u.User != nil && (u.Scheme != "ssh" || strings.Contains(u.User.Username(), ":")) {
+		return errors.New("repository address: it carries a password or a token, which everyone who sees the job could read; leave it out")
 	}
 	switch {
 	case !slices.Contains(schemes, u.Scheme):

@@ -10,7 +10,7 @@ func TestValidate(t *testing.T) {
 	hash := strings.Repeat("a1", 20)
 	for _, url := range []string{
 		"https://example.com/a/b.git", "http://example.com:8080/x", "git://example.com/x", "ssh://git@example.com:22/x.git",
-		"https://user@example.com/x", "http://[::1]:80/x", "https://example.com/x?y=z", "https://example.com/a-b/-c",
+		"http://[::1]:80/x", "https://example.com/x?y=z", "https://example.com/a-b/-c",
 	} {
 		if err := Validate(url, []string{hash, hash}); err != nil {
 			t.Errorf("%s: %v", url, err)
@@ -27,7 +27,8 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	for _, url := range []string{"https://user:hunter2@example.com/x", "ssh://git:hunter2@example.com/x", "https://:hunter2@example.com/x",
-		"https://user%3Ahunter2@example.com/x", "ftp://u:hunter2@example.com/x", "https://u:hunter2@example.com:bad/x"} {
+		"https://user%3Ahunter2@example.com/x", "ftp://u:hunter2@example.com/x", "https://u:hunter2@example.com:bad/x",
+		"https://hunter2@example.com/x", "ssh://git%3Ahunter2@example.com/x"} {
 		if err := Validate(url, []string{hash}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", url, err)
 		}
