@@ -76,9 +76,7 @@ func (t *term) recopyOne(ctx context.Context, l shortage) error {
 	case <-ctx.Done():
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if f.stage != closed {
-			t.close(f, context.Cause(ctx))
-		}
+		t.close(f, context.Cause(ctx))
 		return context.Cause(ctx)
 	}
 }

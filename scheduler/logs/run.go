@@ -18,20 +18,20 @@ func (s *Service) Run(ctx context.Context) error {
 	defer sub.Close()
 	sweep := time.NewTicker(s.every.sweep)
 	defer sweep.Stop()
-	s.sweep()
+	pieces := s.sweep(nil)
 	var buf []fsm.Event
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-sweep.C:
-			s.sweep()
+			pieces = s.sweep(pieces)
 		case <-sub.Ready():
 			events, lost := sub.Take(buf)
 			buf = events
 			if lost {
 				s.hub.all()
-				s.sweep()
+				pieces = s.sweep(pieces)
 				continue
 			}
 			s.heed(events)
@@ -74,9 +74,14 @@ func (s *Service) drop(keys []logstore.Key) {
 	}
 }
 
-// sweep drops what nobody wants: logs of forgotten jobs and attempts, of expired
-// logs, and pieces of logs that were sealed without this node.
-func (s *Service) sweep() {
+// pieces are incomplete logs that were sealed without this node, and their sizes.
+type pieces map[logstore.Key]int64
+
+// sweep drops what nobody wants: logs of forgotten jobs and attempts, expired
+// ones, and pieces of logs that were sealed without this node, if they have not
+// grown since the last sweep: a growing one is being copied. It returns the
+// pieces that are left.
+func (s *Service) sweep(last pieces) (left pieces) {
 	type stored struct {
 		key  logstore.Key
 		info logstore.Info
@@ -85,32 +90,39 @@ func (s *Service) sweep() {
 	for k, info := range s.Disk.Keys() {
 		all = append(all, stored{k, info})
 	}
+	left = make(pieces)
 	for some := range slices.Chunk(all, scanPage) {
 		var idle []logstore.Key
 		s.Store.View(func(st *fsm.State) {
 			for _, l := range some {
-				if s.unwanted(st, l.key, l.info) {
+				size, seen := last[l.key]
+				switch unwanted, piece := s.judge(st, l.key, l.info); {
+				case unwanted, piece && seen && size == l.info.Size:
 					idle = append(idle, l.key)
+				case piece:
+					left[l.key] = l.info.Size
 				}
 			}
 		})
 		s.drop(idle)
 	}
+	return left
 }
 
-// unwanted judges by what stays true: a job that this node has not heard of may
-// just be new.
-func (s *Service) unwanted(st *fsm.State, k logstore.Key, info logstore.Info) bool {
+// judge goes by what stays true: a job that this node has not heard of may just
+// be new.
+func (s *Service) judge(st *fsm.State, k logstore.Key, info logstore.Info) (unwanted, piece bool) {
 	j, err := st.Job(fsm.JobID(k.Job))
 	if refusal, ok := errors.AsType[*fsm.Refusal](err); ok {
-		return refusal.Kind == fsm.Expired
+		return refusal.Kind == fsm.Expired, false
 	}
 	a, ok := j.Attempt(fsm.AttemptNo(k.Attempt))
 	if !ok {
-		return j.Last() != nil && fsm.AttemptNo(k.Attempt) < j.Last().No
+		return j.Last() != nil && fsm.AttemptNo(k.Attempt) < j.Last().No, false
 	}
 	if a.Log == nil {
-		return false
+		return false, false
 	}
-	return a.Log.Expired || (!info.Sealed && !info.Expired && !slices.Contains(a.Log.Holders, string(s.Self)))
+	whole := info.Sealed || info.Expired
+	return a.Log.Expired, !whole && !slices.Contains(a.Log.Holders, string(s.Self))
 }

@@ -163,7 +163,7 @@ func (t *term) unsealed(f *flow, err error) {
 		t.close(f, err)
 		return
 	}
-	if errors.Is(err, raftnode.ErrBusy) || errors.Is(err, raftnode.ErrUnknownOutcome) {
+	if f.stage == proposed && (errors.Is(err, raftnode.ErrBusy) || errors.Is(err, raftnode.ErrUnknownOutcome)) {
 		f.stage = durable // retarget tries again
 	}
 }

@@ -183,8 +183,12 @@ func startOf(fresh bool) int64 {
 	return unknown
 }
 
-// close takes a flow out of the term; called with mu held.
+// close takes a flow out of the term, once: a copy that was given up may still
+// be answered. Called with mu held, also by whoever commits: it never waits.
 func (t *term) close(f *flow, err error) {
+	if f.stage == closed {
+		return
+	}
 	f.stage = closed
 	if t.flows[f.key] == f {
 		delete(t.flows, f.key)
