@@ -13,6 +13,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Names in the data directory.
@@ -33,9 +34,6 @@ const walSegment = 64 << 20
 type boltLog struct{ *raftboltdb.BoltStore }
 
 func (boltLog) IsMonotonic() bool { return false }
-
-// opener opens a store, at start and again after it has failed.
-type logOpener func() (logStore, error)
 
 func (c *Config) openLog() (logStore, error) {
 	var store logStore
@@ -168,7 +166,7 @@ func openSnapshots(dir string, log hclog.Logger) (*raft.FileSnapshotStore, error
 
 // explainStore says what an unusable store means for the operator.
 func explainStore(operation, path string, err error) error {
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("%s %s: another process has it open", operation, path)
 	}
 	if explained := explainDisk(operation, path, err); explained.Error() != fmt.Sprintf("%s %s: %v", operation, path, err) {

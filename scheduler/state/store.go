@@ -47,8 +47,8 @@ func Open(cfg raftnode.Config) (*Store, error) {
 func (s *Store) Run(ctx context.Context, lead func(term context.Context) error) error {
 	return s.node.Run(ctx, func(term context.Context) error {
 		s.View(func(st *fsm.State) { s.clock.rebase(st.Now(), time.Since(s.begun)) })
-		s.setTerm(term)
-		defer s.setTerm(nil)
+		s.enter(term)
+		defer s.leave()
 		return lead(term)
 	})
 }
@@ -56,10 +56,16 @@ func (s *Store) Run(ctx context.Context, lead func(term context.Context) error) 
 // Node is the Raft member below.
 func (s *Store) Node() *raftnode.Node { return s.node }
 
-func (s *Store) setTerm(term context.Context) {
+func (s *Store) enter(term context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.term = term
+}
+
+func (s *Store) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = nil
 }
 
 // Leading returns the context of the term that this node is in office for.

@@ -120,4 +120,3 @@ func TestWaitForAndCopy(t *testing.T) {
 		t.Errorf("waiting beyond the context: %v", err)
 	}
 }
-
