@@ -116,13 +116,22 @@ func (m *Mux) handshake(ctx context.Context, raw net.Conn) (net.Conn, *muxListen
 		err = errors.New("it names neither gRPC (h2) nor Raft (raft/1)")
 	}
 	raw.Close()
-	if errors.Is(err, errNotANode) {
+	switch problem, ok := errors.AsType[*mtls.Error](mtls.Classify(err)); {
+	case errors.Is(err, errNotANode):
 		m.log.Warn("raft connection refused", "remote", raw.RemoteAddr(), "error", err)
 		m.audit(raw.RemoteAddr().String(), err.Error())
-	} else {
+	case ok && aboutCertificates(problem.Problem):
+		m.audit(raw.RemoteAddr().String(), mtls.Explain(problem))
+	default:
 		m.log.Debug("TLS handshake refused", "remote", raw.RemoteAddr(), "error", err)
 	}
 	return nil, nil
+}
+
+// aboutCertificates tells a caller with a certificate that is no good, or one
+// that takes this node's for no good, from the noise of an open port.
+func aboutCertificates(p mtls.Problem) bool {
+	return p != mtls.NotTLS && p != mtls.RefusedProtocol
 }
 
 var errNotANode = errors.New("the Raft protocol needs a certificate of this cluster's CA with the node role: make one with `weir tls cert create`")
