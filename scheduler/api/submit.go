@@ -58,7 +58,7 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 	worker, release := s.Leader.Suggest(req.Pool, req.Spec.Urgent, req.Spec.CacheHint, slots, req.Spec.Labels)
 	return submission{
 		release: release,
-		command: &pb.Command{Actor: id.Actor(), Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
+		command: &pb.Command{Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
 			Client: client, Pool: req.Pool, Key: req.Key, Spec: spec, SpecSha256: digest[:],
 			CacheHint: req.Spec.CacheHint, Urgent: req.Spec.Urgent, Slots: slots, Labels: req.Spec.Labels,
 			GrantTo: worker,

@@ -23,27 +23,26 @@ func (s *Server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[p
 		return err
 	}
 	defer cancel()
-	id := fsm.JobID(req.Id)
-	w := s.watches.watchJob(id)
+	w := s.watches.watchJob(fsm.JobID(req.Id))
 	defer s.watches.forgetJob(w)
 	if err := s.Store.Read(ctx, func(*fsm.State) {}); err != nil {
 		return err
 	}
-	var last *pb.JobEvent
 	for {
-		event, job, err := s.jobEvent(id)
-		if err != nil {
-			return err
+		job, refusal := s.localJob(req.Id)
+		if refusal != nil {
+			return refusal
 		}
 		if err := auth.From(ctx).MaySee(job); err != nil {
 			return err
 		}
 		s.watches.waits(w, job.Pool, job.Waiting())
-		if changed(last, event, job == w.seen) {
+		if now := s.seeJob(job); now != w.seen {
+			event := &pb.JobEvent{Job: fsm.JobPB(job, true), Ahead: now.ahead, Why: now.why}
 			if err := stream.Send(event); err != nil {
 				return err
 			}
-			last, w.seen = event, job
+			w.seen = now
 		}
 		if job.State == pb.JobState_JOB_STATE_SETTLED {
 			return nil
@@ -56,24 +55,22 @@ func (s *Server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[p
 	}
 }
 
-// jobEvent shows the job as it is now. Records of the state never change, so an
+// sight is what a watcher is shown. Records of the state never change, so an
 // equal pointer is an equal job.
-func (s *Server) jobEvent(id fsm.JobID) (*pb.JobEvent, *fsm.Job, error) {
-	job, refusal := s.localJob(uint64(id))
-	if refusal != nil {
-		return nil, nil, refusal
-	}
-	event := &pb.JobEvent{Job: fsm.JobPB(job, true)}
-	if job.Waiting() {
-		if ahead, why, _, err := s.Leader.Explain(id); err == nil {
-			event.Ahead, event.Why = uint64(ahead), why
-		}
-	}
-	return event, job, nil
+type sight struct {
+	job   *fsm.Job
+	ahead uint64
+	why   string
 }
 
-func changed(last, now *pb.JobEvent, sameJob bool) bool {
-	return last == nil || !sameJob || last.Ahead != now.Ahead || last.Why != now.Why
+func (s *Server) seeJob(job *fsm.Job) sight {
+	now := sight{job: job}
+	if job.Waiting() {
+		if ahead, why, _, err := s.Leader.Explain(job.ID); err == nil {
+			now.ahead, now.why = uint64(ahead), why
+		}
+	}
+	return now
 }
 
 // WatchSettled sends the jobs that settle from now on: those of the caller's

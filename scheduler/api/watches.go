@@ -32,8 +32,8 @@ type watches struct {
 type jobWatch struct {
 	id   fsm.JobID
 	wake chan struct{}
-	seen *fsm.Job // as it was sent last; the handler's own
-	pool string   // under which it is in waiting; empty: it is not
+	seen sight  // as it was sent last; the handler's own
+	pool string // under which it is in waiting; empty: it is not
 }
 
 // settledWatch is one WatchSettled.
