@@ -35,23 +35,11 @@ func TestNoWorkerIsHeard(t *testing.T) {
 		c.Net.Cut(n.Name, clustertest.Outside)
 	}
 	c.Wait("another leader", func() bool { return c.Leader() != first })
-	lost := func(n int) func() bool {
-		return func() bool {
-			ended := 0
-			c.Leader().Server.Store().View(func(s *fsm.State) {
-				for j := range s.AllJobs() {
-					if a, ok := j.Attempt(1); ok && a.Outcome.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST {
-						ended++
-					}
-				}
-			})
-			return ended == n
-		}
-	}
-	if !lost(0)() {
+	lost := func() int { return lostAttempts(c.Leader()) }
+	if lost() != 0 {
 		t.Error("leases were given up before another node has tried")
 	}
-	c.Wait("the leases to be given up", lost(3))
+	c.Wait("the leases to be given up", func() bool { return lost() == 3 })
 	second := c.Leader()
 	if second == first {
 		t.Error("the first leader is in office again")
@@ -67,4 +55,16 @@ func TestNoWorkerIsHeard(t *testing.T) {
 			}
 		}
 	})
+}
+
+// lostAttempts counts the first attempts whose worker was given up.
+func lostAttempts(n *clustertest.Node) (lost int) {
+	n.Server.Store().View(func(s *fsm.State) {
+		for j := range s.AllJobs() {
+			if a, ok := j.Attempt(1); ok && a.Outcome.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST {
+				lost++
+			}
+		}
+	})
+	return lost
 }

@@ -39,9 +39,13 @@ func newCluster(t testing.TB, cfg Config) *cluster {
 	c.leader = New(cfg, c.store, hclog.NewNullLogger(), nil)
 	c.takeOffice()
 	t.Cleanup(c.leaveOffice)
+	c.makePool()
+	return c
+}
+
+func (c *cluster) makePool() {
 	c.do(&pb.Command{Op: &pb.Command_AddClient{AddClient: &pb.AddClient{Name: "ci", Rate: 1}}})
 	c.do(&pb.Command{Op: &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: "p", Config: &pb.PoolConfig{BackoffMs: 1}}}})
-	return c
 }
 
 // takeOffice begins a term; the leader remembers nothing of earlier ones.

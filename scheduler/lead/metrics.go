@@ -53,20 +53,31 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "weir_plan_seconds", Help: "Time to plan for one batch of events.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 4, 10),
 		}),
-		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_attempts_total", Help: "Attempts that ended, by outcome.",
-		}, []string{"outcome"}),
-		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_jobs_settled_total", Help: "Jobs that are over, by outcome.",
-		}, []string{"outcome"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_attempt_seconds", Help: "How long attempts ran, by outcome.",
-			Buckets: prometheus.ExponentialBuckets(0.05, 4, 10),
-		}, []string{"outcome"}),
 		sessions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_worker_sessions_total", Help: "Sessions of workers, by how they began.",
 		}, []string{"result"}),
 	}
+	m.countOutcomes()
+	if reg != nil {
+		reg.MustRegister(m.terms, m.granted, m.refused, m.expired, m.suspected, m.trimmed, m.waiting, m.plan,
+			m.attempts, m.settled, m.durations, m.sessions)
+	}
+	return m
+}
+
+// countOutcomes makes what is counted for each kind of outcome.
+func (m *metrics) countOutcomes() {
+	labels := []string{"outcome"}
+	m.attempts = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "weir_attempts_total", Help: "Attempts that ended, by outcome.",
+	}, labels)
+	m.settled = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "weir_jobs_settled_total", Help: "Jobs that are over, by outcome.",
+	}, labels)
+	m.durations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "weir_attempt_seconds", Help: "How long attempts ran, by outcome.",
+		Buckets: prometheus.ExponentialBuckets(0.05, 4, 10),
+	}, labels)
 	m.outcomes = map[pb.OutcomeKind]outcomeMetrics{}
 	for kind := range pb.OutcomeKind_name {
 		k := pb.OutcomeKind(kind)
@@ -76,11 +87,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			durations: m.durations.WithLabelValues(name),
 		}
 	}
-	if reg != nil {
-		reg.MustRegister(m.terms, m.granted, m.refused, m.expired, m.suspected, m.trimmed, m.waiting, m.plan,
-			m.attempts, m.settled, m.durations, m.sessions)
-	}
-	return m
 }
 
 // watch registers the gauges that read the leader and the state.

@@ -72,7 +72,7 @@ func (t *term) loadPool(s *fsm.State, p *fsm.Pool) {
 	r := t.tunePool(p)
 	now := t.elapsed()
 	r.plan.Reset()
-	r.plan.Load(func(yield func(plan.Job) bool) {
+	r.plan.Load(p.Queued, func(yield func(plan.Job) bool) {
 		for j := range s.Queue(p.Name) {
 			if !yield(planned(j)) {
 				return

@@ -73,6 +73,9 @@ func TestReconcile(t *testing.T) {
 		h.HighestLease, h.Running = lease, []*pb.RunningAttempt{{Lease: lease}}
 		c.connect(h).idle()
 	})
+}
+
+func TestReconcileStops(t *testing.T) {
 	t.Run("it runs what was cancelled", func(t *testing.T) {
 		c, lease := leased(t)
 		c.do(&pb.Command{Op: &pb.Command_CancelJob{CancelJob: &pb.CancelJob{Job: 1, Reason: "no"}}})

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/weirbuild/weir/fsm"
@@ -99,5 +100,27 @@ func BenchmarkLifecycle(b *testing.B) {
 		queue()
 		p.Release(lease)
 		running = append(running, p.Take()...)
+	}
+}
+
+// What an election costs with a million jobs queued.
+func BenchmarkLoadMillion(b *testing.B) {
+	var before, after runtime.MemStats
+	for range b.N {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		p := New(Costs{Cached: 10_000, Uncached: 600_000}, fakeHints{})
+		p.Load(1_000_000, func(yield func(Job) bool) {
+			for id := range fsm.JobID(1_000_000) {
+				if !yield(Job{ID: id + 1, FairStart: int64(id), Need: Need{Slots: 1}}) {
+					return
+				}
+			}
+		})
+		p.Resume()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "bytes/job")
+		runtime.KeepAlive(p)
 	}
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/weirbuild/weir/fsm"
@@ -93,8 +94,11 @@ func (p *Pool) Reset() {
 	}
 }
 
-// Load queues jobs that come in the order of the backlog, while paused.
-func (p *Pool) Load(jobs iter.Seq[Job]) {
+// Load queues jobs, about n, that come in the order of the backlog, while paused.
+func (p *Pool) Load(n int, jobs iter.Seq[Job]) {
+	old := p.jobs
+	p.jobs = make(map[fsm.JobID]*job, n+len(old))
+	maps.Copy(p.jobs, old)
 	for j := range jobs {
 		if r := p.add(j); r != nil {
 			r.place = waiting
@@ -105,9 +109,10 @@ func (p *Pool) Load(jobs iter.Seq[Job]) {
 
 // Resume begins planning, after New or Reset.
 func (p *Pool) Resume() {
-	p.paused = false
+	p.paused, p.asking = false, nil
 	idle := make([]*worker, 0, len(p.workers))
 	for _, w := range p.workers {
+		w.asking = false
 		w.fits = w.fits[:0]
 		for _, c := range p.classes {
 			if c.fits(w) {

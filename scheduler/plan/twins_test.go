@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -53,7 +54,47 @@ func compare(t *testing.T, seed uint64) {
 		}
 		check(t, w.pool)
 	}
+	w.reload()
 	w.suggest()
+}
+
+// reload tells a pool all anew, as after an election: it must plan as a new pool
+// does that was told the same, but for the grants that are on their way.
+func (w *twins) reload() {
+	jobs := slices.Clone(w.model.jobs)
+	slices.SortFunc(jobs, jobOrder)
+	w.pool.Reset()
+	w.pool.Load(len(jobs), func(yield func(Job) bool) {
+		for _, j := range jobs {
+			if !yield(j.Job) {
+				return
+			}
+		}
+	})
+	w.model.jobs, w.model.asking = nil, nil
+	for _, m := range w.model.workers {
+		m.idle = false
+		for id, slots := range m.leases {
+			w.pool.Hold(id, m.Name, 0, uint32(slots))
+		}
+	}
+	w.pool.Resume()
+	for _, j := range jobs {
+		w.model.jobs = append(w.model.jobs, &modelJob{Job: j.Job})
+	}
+	waited := slices.Clone(w.model.workers)
+	slices.SortFunc(waited, func(a, b *modelWorker) int {
+		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.Name, b.Name))
+	})
+	for _, m := range waited {
+		w.model.stir(m)
+	}
+	w.model.run()
+	if got, want := w.pool.Take(), w.model.grants; !slices.Equal(got, want) {
+		w.t.Fatalf("after a reload the pool grants %v, the model %v", got, want)
+	}
+	w.model.grants = nil
+	check(w.t, w.pool)
 }
 
 // suggest compares a suggestion with what becomes of a job that arrives last.
