@@ -117,8 +117,8 @@ func checkGit(s *pb.JobSpec) error {
 		return invalid("the git context names %d commits, want 1 to %d", n, MaxCommits)
 	}
 	for _, c := range git.Commits {
-		if !validCommit(c) {
-			return invalid("commit %s: give a hash of 40 or 64 hex digits, or the name of a ref", quote(c))
+		if !commitHash.MatchString(c) {
+			return invalid("commit %s: give its full hash, 40 or 64 hex digits (git rev-parse REF prints it): a name could mean another commit for the next attempt", quote(c))
 		}
 	}
 	return nil
@@ -150,27 +150,8 @@ func checkURL(text string) error {
 	return nil
 }
 
-var (
-	hash    = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	refname = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./+@=#%,-]{0,254}$`)
-)
-
-// validCommit accepts a full hash, or what git accepts as the name of a ref,
-// less the characters that mean something to a shell.
-func validCommit(c string) bool {
-	if hash.MatchString(c) {
-		return true
-	}
-	if !refname.MatchString(c) || strings.HasSuffix(c, ".") || strings.Contains(c, "..") || strings.Contains(c, "@{") {
-		return false
-	}
-	for part := range strings.SplitSeq(c, "/") {
-		if part == "" || strings.HasPrefix(part, ".") || strings.HasSuffix(part, ".lock") {
-			return false
-		}
-	}
-	return true
-}
+// commitHash is a full one: what a ref names could change between two attempts.
+var commitHash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 func checkBounds(s *pb.JobSpec) error {
 	if s.TimeLimitMs < 0 || s.TimeLimitMs > MaxTimeLimit.Milliseconds() {
