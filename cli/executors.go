@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -44,7 +45,7 @@ func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 		env.Logger.Warn("jobs run without a PID namespace", "mode", x.runner.Mode, "why", x.runner.Lesser)
 	}
 	x.source, err = gitsource.New(ctx, gitsource.Config{
-		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: jobUser, Metrics: env.Registerer,
+		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: jobUser, Env: gitEnvironment(), Metrics: env.Registerer,
 	})
 	if err != nil {
 		return nil, err
@@ -57,6 +58,18 @@ func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 		return nil, err
 	}
 	return map[string]executor.Executor{"command": commands}, nil
+}
+
+// gitEnvironment is what of the worker's environment git needs to reach a
+// repository: proxies, and the agent that holds the worker's ssh keys.
+func gitEnvironment() []string {
+	var env []string
+	for _, name := range []string{"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "SSH_AUTH_SOCK"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // maintain keeps the clone cache in order until ctx ends.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -67,7 +68,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.hint, "cache-hint", "", "builds with the same hint like the same worker")
 	f.BoolVar(&o.urgent, "urgent", false, "before every build that is not urgent")
 	f.StringVar(&o.repo, "repo", "", "git repository to check out (http, https, git or ssh)")
-	f.StringArrayVar(&o.commits, "commit", nil, "commit to check out; more are merged onto the first")
+	f.StringArrayVar(&o.commits, "commit", nil, "full hash of the commit to check out; more are merged onto the first")
 	f.StringArrayVar(&o.env, "env", nil, "NAME=VALUE for the command; not for secrets")
 	f.StringVar(&o.dir, "dir", "", "directory of the checkout to run in")
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
@@ -98,6 +99,7 @@ func (o *submitOptions) request(argv []string, now time.Time) (*pb.SubmitRequest
 		name, value, _ := strings.Cut(text, "=")
 		spec.Labels = append(spec.Labels, &pb.Label{Name: name, Value: value})
 	}
+	slices.SortFunc(spec.Labels, func(a, b *pb.Label) int { return strings.Compare(a.Name, b.Name) })
 	switch {
 	case o.repo != "" && len(o.commits) == 0:
 		return nil, usageError("--repo needs --commit: a build must say exactly what it builds")
