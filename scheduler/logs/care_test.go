@@ -161,7 +161,7 @@ func TestTrimmedJobsLeaveTheDisks(t *testing.T) {
 	}
 	c.propose(&pb.Command{Op: &pb.Command_Trim{Trim: &pb.Trim{Jobs: old}}})
 	for _, n := range c.running() {
-		eventually(t, "the logs are dropped", func() bool { return n.disk.Usage().Logs == len(all)-len(old) })
+		eventually(t, "the logs are dropped", func() bool { return n.disk.Usage().Logs <= len(all)-len(old) })
 	}
 	for id := range all {
 		if slices.Contains(old, id.Job) {

@@ -3,6 +3,7 @@ package logs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,40 +17,79 @@ import (
 // so, and how the attempt ended.
 const limitSlack = 64 << 10
 
-// chunk stores a piece of a log. Its error ends the stream: the store is broken,
-// not the log.
-func (h *shipment) chunk(c *pb.LogChunk) error {
-	f := h.flow(c.Lease)
-	if f == nil {
-		return nil // refused before, sealed, or on a newer stream
+// delivery is a chunk of a log that this stream may send.
+type delivery struct {
+	*pb.LogChunk
+	flow  *flow
+	final *final // what the whole log must be; nil: this is not its end
+	end   int64  // of what is stored now
+}
+
+// chunks stores pieces of logs, with few writes for all of them. Its error ends
+// the stream: the store is broken, not a log.
+func (h *shipment) chunks(chunks []*pb.LogChunk) error {
+	deliveries := h.admit(chunks)
+	pieces := make([]logstore.Piece, len(deliveries))
+	for i, d := range deliveries {
+		pieces[i] = logstore.Piece{Key: d.flow.key, Offset: d.Offset, Data: d.Data}
+		if d.final != nil {
+			pieces[i].End = &logstore.End{Bytes: d.final.bytes, Digest: d.final.digest}
+		}
 	}
-	if why := h.overLimit(f, c); why != "" {
-		h.giveUp(f, "%s", why)
-		return nil
+	var spoilt []*flow
+	isSpoilt := func(d delivery) bool { return slices.Contains(spoilt, d.flow) }
+	stored := make([]delivery, 0, len(deliveries))
+	for i, w := range h.t.Disk.Put(pieces) {
+		d := deliveries[i]
+		d.end = w.End
+		switch err := w.Err; {
+		case isSpoilt(d):
+		case errors.Is(err, logstore.ErrGap), errors.Is(err, logstore.ErrMismatch) && w.End < d.final.bytes:
+			h.gap(d.flow, w.End)
+		case errors.Is(err, logstore.ErrSealed), errors.Is(err, logstore.ErrMismatch), missing(err):
+			spoilt = append(spoilt, d.flow)
+			h.startOver(d.flow, err)
+		case err != nil:
+			return fmt.Errorf("store %s: %w", logName(d.flow.key), err)
+		default:
+			h.t.metrics.in.Add(float64(len(d.Data)))
+			stored = append(stored, d)
+		}
 	}
-	end, err := h.t.Disk.Append(f.key, c.Offset, c.Data)
-	switch {
-	case errors.Is(err, logstore.ErrGap):
-		h.gap(f, end)
-		return nil
-	case errors.Is(err, logstore.ErrSealed), errors.Is(err, logstore.ErrDamaged), errors.Is(err, logstore.ErrExpired):
-		h.startOver(f, err)
-		return nil
-	case err != nil:
-		return fmt.Errorf("store %s: %w", logName(f.key), err)
-	}
-	h.t.metrics.in.Add(float64(len(c.Data)))
-	h.grown(f, end)
-	if c.End != nil {
-		return h.ended(f, c.End)
-	}
+	h.grown(slices.DeleteFunc(stored, isSpoilt))
 	return nil
 }
 
-func (h *shipment) flow(lease uint64) *flow {
+// admit finds the logs of chunks. It leaves out those that were refused before,
+// are sealed, came on a newer stream, or are refused now.
+func (h *shipment) admit(chunks []*pb.LogChunk) []delivery {
+	admitted := make([]delivery, 0, len(chunks))
 	h.t.mu.Lock()
-	defer h.t.mu.Unlock()
-	return h.flows[lease]
+	for _, c := range chunks {
+		if f := h.flows[c.Lease]; f != nil {
+			admitted = append(admitted, delivery{LogChunk: c, flow: f})
+		}
+	}
+	h.t.mu.Unlock()
+	now := time.Now()
+	refused := func(d *delivery) string {
+		if e := d.End; e != nil {
+			d.final = &final{bytes: e.Bytes, at: now}
+			if copy(d.final.digest[:], e.Sha256) != len(d.final.digest) {
+				return fmt.Sprintf("its digest has %d bytes", len(e.Sha256))
+			}
+		}
+		return h.overLimit(d.flow, d.LogChunk)
+	}
+	left := admitted[:0]
+	for _, d := range admitted {
+		if why := refused(&d); why != "" {
+			h.giveUp(d.flow, "%s", why)
+			continue
+		}
+		left = append(left, d)
+	}
+	return left
 }
 
 // gap asks for what is missing, once for all that is under way.
@@ -64,38 +104,28 @@ func (h *shipment) gap(f *flow, end int64) {
 	h.ack(&pb.LogAck{Lease: f.lease, Want: end, Resend: true})
 }
 
-// grown notes the log's new end and passes the bytes on.
-func (h *shipment) grown(f *flow, end int64) {
-	h.t.mu.Lock()
-	f.end = max(f.end, end)
-	f.gapped = false
-	h.t.feed(f)
-	h.t.mu.Unlock()
-	h.ack(&pb.LogAck{Lease: f.lease, Want: end})
-}
-
-// ended takes the end marker. Once every byte is here and fits the digest, the
-// log goes the way to being sealed.
-func (h *shipment) ended(f *flow, e *pb.LogEnd) error {
-	fin := &final{bytes: e.Bytes, at: time.Now()}
-	if copy(fin.digest[:], e.Sha256) != len(fin.digest) {
-		h.giveUp(f, "its digest has %d bytes", len(e.Sha256))
-		return nil
+// grown notes the logs' new ends and passes the bytes on. Those that are whole
+// go the way to being sealed; of the others the worker hears how far they are.
+func (h *shipment) grown(deliveries []delivery) {
+	if len(deliveries) == 0 {
+		return
 	}
-	if size := h.t.stat(f.key).Size; size < fin.bytes {
-		h.gap(f, size)
-		return nil
+	t, acks := h.t, make([]*pb.LogAck, 0, len(deliveries))
+	t.mu.Lock()
+	for _, d := range deliveries {
+		f := d.flow
+		f.gapped = false
+		if d.final != nil {
+			t.complete(f, d.final)
+		} else {
+			f.end = max(f.end, d.end)
+			acks = append(acks, &pb.LogAck{Lease: f.lease, Want: d.end})
+		}
+		f.remember(d.LogChunk)
+		t.feed(f)
 	}
-	err := h.t.Disk.Seal(f.key, fin.bytes, fin.digest)
-	switch {
-	case errors.Is(err, logstore.ErrMismatch), missing(err), errors.Is(err, logstore.ErrSealed):
-		h.startOver(f, err)
-		return nil
-	case err != nil:
-		return fmt.Errorf("seal %s: %w", logName(f.key), err)
-	}
-	h.t.complete(f, fin)
-	return nil
+	t.mu.Unlock()
+	h.ack(acks...)
 }
 
 // startOver drops copies that do not fit what the worker says, its own being the
@@ -109,7 +139,8 @@ func (h *shipment) startOver(f *flow, cause error) {
 	}
 	again := f.again
 	if !again {
-		f.again, f.end, f.final, f.stage = true, 0, nil, growing
+		f.again = true
+		f.restart(0)
 		for i := range f.copies {
 			f.copies[i] = replica{to: f.copies[i].to, drop: true, again: true, queued: f.copies[i].queued}
 		}

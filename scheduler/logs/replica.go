@@ -42,64 +42,89 @@ func (r *receiver) receive(stream grpc.BidiStreamingServer[pb.LogReplicas, pb.Lo
 		if err != nil {
 			return err
 		}
-		for _, p := range msg.Logs {
-			if err := r.store(p); err != nil {
-				return err
-			}
+		if err := r.store(msg.Logs); err != nil {
+			return err
 		}
 		poke(r.wake)
 	}
 }
 
-// store takes one piece. Its error means that this node's disk fails.
-func (r *receiver) store(p *pb.LogReplica) error {
-	k := logstore.Key{Job: p.Job, Attempt: p.Attempt}
-	if p.Drop {
-		if err := r.s.dropCopy(k); err != nil {
-			r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Error: err.Error()})
+// store takes pieces in their order, those between two drops with few writes.
+// Its error means that this node's disk fails.
+func (r *receiver) store(pieces []*pb.LogReplica) error {
+	from := 0
+	for i, p := range pieces {
+		if !p.Drop {
+			continue
 		}
-		delete(r.gapped, k)
-		return nil
+		if err := r.put(pieces[from:i]); err != nil {
+			return err
+		}
+		r.drop(logstore.Key{Job: p.Job, Attempt: p.Attempt})
+		from = i + 1
 	}
-	end, err := r.s.appendCopy(k, p.Offset, p.Data)
-	switch {
-	case errors.Is(err, logstore.ErrGap):
-		if !r.gapped[k] {
-			r.gapped[k] = true
-			r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Gap: true, Stored: end})
-		}
-		return nil
-	case errors.Is(err, logstore.ErrSealed), missing(err):
+	return r.put(pieces[from:])
+}
+
+func (r *receiver) drop(k logstore.Key) {
+	if err := r.s.dropCopy(k); err != nil {
 		r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Error: err.Error()})
-		return nil
-	case err != nil:
-		return fmt.Errorf("store the copy of the %s: %w", logName(k), err)
 	}
 	delete(r.gapped, k)
-	r.s.metrics.copied.Add(float64(len(p.Data)))
-	if len(p.SealSha256) > 0 {
-		return r.seal(k, p)
+}
+
+func (r *receiver) put(pieces []*pb.LogReplica) error {
+	parts := make([]logstore.Piece, len(pieces))
+	for i, p := range pieces {
+		parts[i] = logstore.Piece{Key: logstore.Key{Job: p.Job, Attempt: p.Attempt}, Offset: p.Offset, Data: p.Data}
+		if len(p.SealSha256) == len(logstore.Digest{}) {
+			parts[i].End = &logstore.End{Bytes: p.SealBytes, Digest: logstore.Digest(p.SealSha256)}
+		}
 	}
-	if p.Sync {
-		r.afterSync(k)
+	var synced []logstore.Key
+	for i, w := range r.s.Disk.Put(parts) {
+		if errors.Is(w.Err, logstore.ErrExpired) {
+			w = r.s.putAgain(parts[i])
+		}
+		sync, err := r.took(parts[i], w)
+		if err != nil {
+			return err
+		}
+		if sync || w.Err == nil && pieces[i].Sync {
+			synced = append(synced, parts[i].Key)
+		}
 	}
+	r.afterSync(synced)
 	return nil
 }
 
-func (r *receiver) seal(k logstore.Key, p *pb.LogReplica) error {
-	fin, err := sealedAs(&pb.LogInfo{Bytes: p.SealBytes, Sha256: p.SealSha256})
-	if err == nil {
-		err = r.s.Disk.Seal(k, fin.bytes, fin.digest)
-	}
+// took says what became of a piece; sync: the leader waits for it to be on disk.
+func (r *receiver) took(p logstore.Piece, w logstore.Written) (sync bool, err error) {
+	k := p.Key
 	switch {
-	case err == nil:
-		r.afterSync(k)
-		return nil
-	case errors.Is(err, logstore.ErrFull), errors.Is(err, logstore.ErrClosed):
-		return fmt.Errorf("seal the copy of the %s: %w", logName(k), err)
+	case errors.Is(w.Err, logstore.ErrGap):
+		if !r.gapped[k] {
+			r.gapped[k] = true
+			r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Gap: true, Stored: w.End})
+		}
+		return false, nil
+	case errors.Is(w.Err, logstore.ErrSealed), errors.Is(w.Err, logstore.ErrMismatch), missing(w.Err):
+		r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Error: w.Err.Error()})
+		return false, nil
+	case w.Err != nil:
+		return false, fmt.Errorf("store the copy of the %s: %w", logName(k), w.Err)
 	}
-	r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Error: err.Error()})
-	return nil
+	delete(r.gapped, k)
+	r.s.metrics.copied.Add(float64(len(p.Data)))
+	return p.End != nil, nil
+}
+
+// putAgain begins a log anew that was evicted before.
+func (s *Service) putAgain(p logstore.Piece) logstore.Written {
+	if err := s.Disk.Drop(p.Key); err != nil {
+		return logstore.Written{Err: err}
+	}
+	return s.Disk.Put([]logstore.Piece{p})[0]
 }
 
 // appendCopy is Append; a log that was evicted before begins anew.
@@ -142,9 +167,9 @@ func (r *receiver) tell(a *pb.LogReplicaAck) {
 	r.mu.Unlock()
 }
 
-func (r *receiver) afterSync(k logstore.Key) {
+func (r *receiver) afterSync(keys []logstore.Key) {
 	r.mu.Lock()
-	r.syncing = append(r.syncing, k)
+	r.syncing = append(r.syncing, keys...)
 	r.mu.Unlock()
 }
 

@@ -61,6 +61,9 @@ func (t *term) retarget(others []raftnode.NodeID, quorum int) (gone, fresh []*re
 	}
 	var ready []*flow
 	for _, f := range t.flows { // the quorum may be smaller now, or a proposal was turned away
+		if f.only != nil && time.Since(f.final.at) > membersEvery {
+			t.release(f)
+		}
 		ready = t.consider(f, ready)
 	}
 	t.mu.Unlock()
@@ -95,7 +98,7 @@ func (t *term) add(r *replicator) {
 	t.peers = append(t.peers, r)
 	for _, f := range t.flows {
 		f.copies = append(f.copies, replica{to: r, sent: unknown})
-		t.feed(f)
+		t.release(f)
 	}
 }
 
@@ -105,5 +108,8 @@ func (t *term) remove(r *replicator) {
 	t.peers = slices.DeleteFunc(t.peers, func(o *replicator) bool { return o == r })
 	for _, f := range t.flows {
 		f.copies = slices.DeleteFunc(f.copies, func(c replica) bool { return c.to == r })
+		if f.only == r {
+			t.release(f)
+		}
 	}
 }

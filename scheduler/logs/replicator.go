@@ -165,6 +165,11 @@ func (r *replicator) broken() {
 	r.t.mu.Lock()
 	defer r.t.mu.Unlock()
 	r.down, r.queue = time.Now(), nil
+	for _, f := range r.t.flows {
+		if f.only == r {
+			r.t.release(f)
+		}
+	}
 }
 
 func (r *replicator) send(ctx context.Context, stream replicaStream) error {
@@ -188,7 +193,7 @@ func (r *replicator) send(ctx context.Context, stream replicaStream) error {
 func (r *replicator) message() *pb.LogReplicas {
 	msg := new(pb.LogReplicas)
 	for _, p := range r.pieces() {
-		if p.n > 0 {
+		if p.n > 0 && p.out.Data == nil {
 			p.out.Data = make([]byte, p.n)
 			got, err := r.t.Disk.ReadAt(logstore.Key{Job: p.out.Job, Attempt: p.out.Attempt}, p.out.Data, p.out.Offset)
 			if err != nil || got < len(p.out.Data) {
@@ -205,7 +210,7 @@ func (r *replicator) message() *pb.LogReplicas {
 
 type piece struct {
 	out *pb.LogReplica
-	n   int64 // bytes to read for it
+	n   int64 // bytes of it, to be read unless they are there
 }
 
 // pieces cuts the next pieces and counts them as sent.
@@ -251,7 +256,7 @@ func (r *replicator) cut(f *flow, c *replica) piece {
 		return piece{out: out}
 	}
 	n := min(f.end-c.sent, pieceBytes)
-	out.Offset = c.sent
+	out.Offset, out.Data = c.sent, f.recall(c.sent, n)
 	c.sent += n
 	if f.stage >= whole && f.final != nil && c.sent == f.final.bytes {
 		c.ended, c.since = true, time.Now()

@@ -13,16 +13,15 @@ import (
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
 
-// complete notes that this node has the whole log: it goes to disk here, and the
-// peers are told where it ends.
+// complete notes that this node has the whole log, which now goes to disk here;
+// called with mu held, and followed by a feed that tells the peers where it ends.
 func (t *term) complete(f *flow, fin *final) {
-	t.mu.Lock()
-	if f.stage == growing {
-		f.stage, f.final, f.end = whole, fin, fin.bytes
-		t.unsynced = append(t.unsynced, f)
-		t.feed(f)
+	if f.stage != growing {
+		return
 	}
-	t.mu.Unlock()
+	f.stage, f.final, f.end = whole, fin, fin.bytes
+	t.appoint(f)
+	t.unsynced = append(t.unsynced, f)
 	poke(t.wakeSync)
 }
 
@@ -68,7 +67,7 @@ func (t *term) syncFailed(batch []*flow, cause error) {
 			t.close(f, cause)
 			continue
 		}
-		f.stage, f.final, f.end = growing, nil, t.stat(f.key).Size
+		f.restart(t.stat(f.key).Size)
 		if f.ship != nil {
 			f.ship.ack(&pb.LogAck{Lease: f.lease, Want: f.end, Resend: true})
 		}
@@ -109,15 +108,23 @@ func (t *term) consider(f *flow, ready []*flow) []*flow {
 // propose tells the cluster what is complete and where. Many commands share an
 // entry, so each is proposed by itself.
 func (t *term) propose(ready []*flow) {
-	for _, f := range ready {
-		t.Store.ProposeAsync(t.sealCommand(f), func(_ fsm.Result, err error) { t.sealed(f, err) })
+	if len(ready) == 0 {
+		return
+	}
+	commands := make([]*pb.Command, len(ready))
+	t.mu.Lock()
+	for i, f := range ready {
+		commands[i] = t.sealCommand(f)
+	}
+	t.mu.Unlock()
+	for i, f := range ready {
+		t.Store.ProposeAsync(commands[i], func(_ fsm.Result, err error) { t.sealed(f, err) })
 	}
 }
 
+// sealCommand is called with mu held.
 func (t *term) sealCommand(f *flow) *pb.Command {
-	t.mu.Lock()
 	holders := f.holders(t.Self)
-	t.mu.Unlock()
 	slices.Sort(holders)
 	if f.settled != nil {
 		return &pb.Command{Op: &pb.Command_MoveLog{MoveLog: &pb.MoveLog{

@@ -106,16 +106,21 @@ func (h *shipment) take() []*pb.LogAck {
 	return acks
 }
 
-// ack tells the worker something of a log; it replaces progress that was not
+// ack tells the worker something of logs; it replaces progress that was not
 // sent yet.
-func (h *shipment) ack(a *pb.LogAck) {
+func (h *shipment) ack(acks ...*pb.LogAck) {
+	if len(acks) == 0 {
+		return
+	}
 	h.mu.Lock()
-	if old := h.last[a.Lease]; old != nil {
-		old.Want, old.Why = a.Want, a.Why
-		old.Sealed, old.Refused, old.Resend = a.Sealed, a.Refused, a.Resend || old.Resend
-	} else {
-		h.acks = append(h.acks, a)
-		h.last[a.Lease] = a
+	for _, a := range acks {
+		if old := h.last[a.Lease]; old != nil {
+			old.Want, old.Why = a.Want, a.Why
+			old.Sealed, old.Refused, old.Resend = a.Sealed, a.Refused, a.Resend || old.Resend
+		} else {
+			h.acks = append(h.acks, a)
+			h.last[a.Lease] = a
+		}
 	}
 	h.mu.Unlock()
 	poke(h.wake)
@@ -137,8 +142,8 @@ func (h *shipment) receive(stream WorkerStream) error {
 		if len(up.Offers) > 0 {
 			h.offers(up.Offers)
 		}
-		for _, c := range up.Chunks {
-			if err := h.chunk(c); err != nil {
+		if len(up.Chunks) > 0 {
+			if err := h.chunks(up.Chunks); err != nil {
 				return err
 			}
 		}

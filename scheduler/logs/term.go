@@ -89,7 +89,9 @@ type flow struct {
 	final  *final     // the worker's end marker
 	stage  stage
 	copies []replica
-	again  bool // it has been started over, and will not be once more
+	only   *replicator // the one peer that gets it, for now; nil: all do
+	recent recent      // the latest bytes, for the peers
+	again  bool        // it has been started over, and will not be once more
 
 	limit   atomic.Int64  // bytes it may have; 0: not looked up yet
 	placed  chan struct{} // closed once no other node can have more of it than this one
@@ -201,6 +203,61 @@ func (t *term) close(f *flow, err error) {
 	}
 }
 
+// recentBytes is the largest chunk that is kept in memory: small ones come by the
+// thousand, and each would be read back for each peer.
+const recentBytes = 4 << 10
+
+// recent is the bytes of a log before an offset.
+type recent struct {
+	end  int64
+	data []byte
+}
+
+// remember keeps a small chunk; called with mu held.
+func (f *flow) remember(c *pb.LogChunk) {
+	f.recent = recent{}
+	if len(c.Data) <= recentBytes {
+		f.recent = recent{c.Offset + int64(len(c.Data)), c.Data}
+	}
+}
+
+// recall returns bytes of the log, nil if they are not in memory; called with mu
+// held.
+func (f *flow) recall(offset, n int64) []byte {
+	from := offset - (f.recent.end - int64(len(f.recent.data)))
+	if n == 0 || from < 0 || offset+n > f.recent.end {
+		return nil
+	}
+	return f.recent.data[from : from+n]
+}
+
+// restart has the log grow again from an offset; called with mu held.
+func (f *flow) restart(end int64) {
+	f.stage, f.final, f.end, f.only, f.recent = growing, nil, end, nil, recent{}
+}
+
+// appoint has one peer alone get a log that has become whole before any of it
+// was copied, if a majority needs no more: many logs are small, and a copy that
+// nobody counts on costs as much as the one that matters. The peers take turns.
+// Called with mu held.
+func (t *term) appoint(f *flow) {
+	if t.quorum != 2 || len(f.copies) < 2 || f.end > pieceBytes {
+		return
+	}
+	for i := range f.copies {
+		if c := &f.copies[i]; c.sent != 0 || c.ended || c.asked || c.drop || !c.to.down.IsZero() {
+			return
+		}
+	}
+	f.only = f.copies[f.key.Job%uint64(len(f.copies))].to
+}
+
+// release has all peers get the log; called with mu held.
+func (t *term) release(f *flow) {
+	f.only = nil
+	t.feed(f)
+}
+
 // feed gives the flow a turn at every peer that lacks something of it; called
 // with mu held.
 func (t *term) feed(f *flow) {
@@ -216,7 +273,7 @@ func (t *term) feed(f *flow) {
 // owes says whether the peer should be sent something.
 func (f *flow) owes(c *replica) bool {
 	switch {
-	case c.whole || c.failed:
+	case c.whole || c.failed || f.only != nil && f.only != c.to:
 		return false
 	case c.drop:
 		return true
