@@ -33,8 +33,10 @@ type exclusion struct {
 func (t *term) noted(n note) {
 	switch {
 	case n.ticked:
-		t.ticking = false
-		t.store.View(func(s *fsm.State) { t.due = s.Due() })
+		t.ticking, t.due = false, t.store.Now()+again.Milliseconds()
+		if n.err == nil {
+			t.store.View(func(s *fsm.State) { t.due = s.Due() })
+		}
 		return
 	case n.suggestion != nil:
 		n.pool.plan.Withdraw(n.suggestion)

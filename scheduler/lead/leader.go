@@ -20,13 +20,13 @@ import (
 // the raftnode profile default.
 type Config struct {
 	LeaseTTL     time.Duration // of pools that set none: 15 s
-	Election     time.Duration // longest a cluster is without a leader, on top of the TTL after an election: 2 s
+	Election     time.Duration // the election timeout, on top of the TTL after an election: 500 ms
 	ReconnectMax time.Duration // longest pause of a worker that dials again: 1 s
 }
 
 // Timings returns the configuration that goes with a raftnode profile.
 func Timings(p raftnode.Profile) Config {
-	c := Config{Election: 2 * (p.Heartbeat + p.Election), ReconnectMax: time.Second}
+	c := Config{Election: p.Election, ReconnectMax: time.Second}
 	switch p.Name {
 	case raftnode.Local.Name:
 		c.LeaseTTL, c.ReconnectMax = 4*time.Second, 500*time.Millisecond // an election and a reconnect fit into it three times
@@ -40,7 +40,7 @@ func Timings(p raftnode.Profile) Config {
 
 func (c Config) withDefaults() Config {
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, 15*time.Second)
-	c.Election = cmp.Or(c.Election, 2*time.Second)
+	c.Election = cmp.Or(c.Election, 500*time.Millisecond)
 	c.ReconnectMax = cmp.Or(c.ReconnectMax, time.Second)
 	return c
 }

@@ -2,7 +2,6 @@ package lead
 
 import (
 	"hash/fnv"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -80,17 +79,16 @@ func (m *member) lastHeard() time.Duration { return time.Duration(m.heard.Load()
 // claim tells which leases a heartbeat named. One that is missing should be on
 // its way to the worker, or its end on its way back.
 func (m *member) claim(named []uint64, now time.Duration) {
+	since := m.unnamed
+	m.unnamed = make(map[fsm.LeaseID]time.Duration, len(since))
 	for id := range m.leases {
-		if slices.Contains(named, uint64(id)) {
-			delete(m.unnamed, id)
-		} else if _, known := m.unnamed[id]; !known {
-			m.unnamed[id] = now
+		m.unnamed[id] = now
+		if at, ok := since[id]; ok {
+			m.unnamed[id] = at
 		}
 	}
-	for id := range m.unnamed {
-		if _, held := m.leases[id]; !held {
-			delete(m.unnamed, id)
-		}
+	for _, id := range named {
+		delete(m.unnamed, fsm.LeaseID(id))
 	}
 }
 

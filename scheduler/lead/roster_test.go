@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/raftnode"
 )
 
 const (
@@ -227,6 +228,27 @@ func TestOrphans(t *testing.T) {
 		}
 		if w.now > begun+time.Minute {
 			t.Fatal("the orphan is not found")
+		}
+	}
+}
+
+// The times to live of the profiles, and of pools that ask for their own: never
+// so short that an election and a reconnect would use them up.
+func TestTimeToLive(t *testing.T) {
+	for _, tt := range []struct {
+		profile raftnode.Profile
+		pool    time.Duration
+		want    time.Duration
+	}{
+		{raftnode.Local, 0, 4 * time.Second},
+		{raftnode.Default, 0, 15 * time.Second},
+		{raftnode.WAN, 0, 30 * time.Second},
+		{raftnode.Default, time.Minute, time.Minute},
+		{raftnode.Default, time.Millisecond, 4500 * time.Millisecond},
+		{raftnode.WAN, time.Millisecond, 7500 * time.Millisecond},
+	} {
+		if got := Timings(tt.profile).ttl(fsm.Limits{LeaseTTL: tt.pool.Milliseconds()}); got != tt.want {
+			t.Errorf("profile %s, pool %v: %v, want %v", tt.profile.Name, tt.pool, got, tt.want)
 		}
 	}
 }

@@ -63,7 +63,9 @@ func (t *term) tick() {
 		return
 	}
 	t.ticking = true
-	t.store.ProposeAsync(&pb.Command{Op: &pb.Command_Tick{Tick: &pb.Tick{}}}, func(fsm.Result, error) { t.notes.add(note{ticked: true}) })
+	t.store.ProposeAsync(&pb.Command{Op: &pb.Command_Tick{Tick: &pb.Tick{}}}, func(_ fsm.Result, err error) {
+		t.notes.add(note{ticked: true, err: err})
+	})
 }
 
 // judge acts on the silence of a pool's workers. The lock is held.
