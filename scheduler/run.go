@@ -32,6 +32,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.release()) }()
 	defer part("port", base, s.mux.Run)()
 	defer part("log store", base, s.disk.Run)()
+	defer part("peers", base, s.peers.Run)()
 	defer part("logs", base, s.logs.Run)()
 	defer part("revocations", base, s.watchRevocations)()
 	defer part("watches", base, s.api.Run)()

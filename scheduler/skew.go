@@ -54,7 +54,7 @@ func (s *skew) why() string {
 	return fmt.Sprintf("this machine's clock is %v %s the other nodes': set it right", s.late.Abs().Round(10*time.Millisecond), side)
 }
 
-// run measures until ctx ends, and forgets connections to former members.
+// run measures until ctx ends.
 func (s *skew) run(ctx context.Context) error {
 	ticker := time.NewTicker(skewEvery)
 	defer ticker.Stop()

@@ -91,7 +91,7 @@ func (b *Builds) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.O
 		if err != nil {
 			return nil, err
 		}
-		return succeeded, b.write(t, out, filler(t.Job, n))
+		return succeeded(), b.write(t, out, filler(t.Job, n))
 	case "fail":
 		code, err := strconv.Atoi(argv[1])
 		return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_FAILED, ExitCode: int32(code)}, err
@@ -103,7 +103,7 @@ func (b *Builds) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.O
 	return nil, fmt.Errorf("run %q: unknown verb", argv)
 }
 
-var succeeded = &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED}
+func succeeded() *pb.Outcome { return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED} }
 
 func (b *Builds) await(name string) <-chan struct{} {
 	b.mu.Lock()
@@ -120,7 +120,7 @@ func (b *Builds) stream(ctx context.Context, t executor.Task, out io.Writer, nam
 		}
 		select {
 		case <-b.await(name):
-			return succeeded, nil
+			return succeeded(), nil
 		case <-ticker.C:
 		case <-ctx.Done():
 			return executor.Ended(ctx)
@@ -132,7 +132,7 @@ func (b *Builds) hold(ctx context.Context, t executor.Task, out io.Writer, name 
 	gate := b.await(name)
 	select {
 	case <-gate:
-		return succeeded, b.write(t, out, "released\n")
+		return succeeded(), b.write(t, out, "released\n")
 	case <-ctx.Done():
 		return executor.Ended(ctx)
 	}

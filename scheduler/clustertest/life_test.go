@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,7 +171,8 @@ func TestCancelInEveryState(t *testing.T) {
 	}
 }
 
-// Many jobs over one stream: each is answered, refusals one by one.
+// Many jobs over one stream: each is answered, refusals one by one. What a leader
+// leaves unanswered is sent again.
 func TestSubmitStream(t *testing.T) {
 	c := Start(t, Options{})
 	c.NewPool("p", nil)
@@ -177,47 +180,72 @@ func TestSubmitStream(t *testing.T) {
 	const jobs = 3000
 	for name, n := range map[string]*Node{"leader": c.Leader(), "follower": c.Followers()[0]} {
 		t.Run(name, func(t *testing.T) {
-			s, err := c.Client(token, n).Jobs().SubmitStream(c.Context())
-			c.must(err)
-			var g errgroup.Group
-			g.Go(func() error {
-				for i := range jobs {
-					req := submit("p", fmt.Sprint(name, i), "ok", "1")
-					req.Seq = uint64(i + 1)
-					if i%100 == 0 {
-						req.Pool = "nowhere"
-					}
-					if err := s.Send(req); err != nil {
-						return err
-					}
+			open := map[uint64]*pb.SubmitRequest{}
+			for i := range uint64(jobs) {
+				req := submit("p", fmt.Sprint(name, i), "ok", "1")
+				if req.Seq = i + 1; i%100 == 0 {
+					req.Pool = "nowhere"
 				}
-				return s.CloseSend()
-			})
+				open[req.Seq] = req
+			}
 			made, refused := map[uint64]uint64{}, 0
-			for {
-				r, err := s.Recv()
-				if errors.Is(err, io.EOF) {
-					break
+			answer := func(r *pb.SubmitReply) {
+				if r.Error.GetRetry() {
+					return
 				}
-				c.must(err)
-				if r.Error != nil {
-					if refused++; r.Error.Kind != reason.NotFound || r.Error.Retry || r.Seq%100 != 1 {
-						t.Errorf("reply %v", r)
-					}
-					continue
-				}
-				if made[r.Job] != 0 {
+				delete(open, r.Seq)
+				if r.Error == nil && made[r.Job] != 0 {
 					t.Errorf("job %d answers %d and %d", r.Job, made[r.Job], r.Seq)
 				}
-				made[r.Job] = r.Seq
+				if r.Error == nil {
+					made[r.Job] = r.Seq
+					return
+				}
+				if refused++; r.Error.Kind != reason.NotFound || r.Seq%100 != 1 {
+					t.Errorf("reply %v", r)
+				}
 			}
-			c.must(g.Wait())
+			cl := c.Client(token, n)
+			c.Wait("every job to be answered", func() bool {
+				if err := submitAll(c.Context(), cl, open, answer); err != nil {
+					t.Logf("again, with %d jobs: %v", len(open), err)
+				}
+				return len(open) == 0
+			})
 			if len(made) != jobs-jobs/100 || refused != jobs/100 {
 				t.Errorf("%d jobs and %d refusals of %d", len(made), refused, jobs)
 			}
 		})
 	}
 	c.CheckStates()
+}
+
+// submitAll sends requests over one stream and passes the replies on.
+func submitAll(ctx context.Context, cl *client.Client, open map[uint64]*pb.SubmitRequest, answer func(*pb.SubmitReply)) error {
+	s, err := cl.Jobs().SubmitStream(ctx)
+	if err != nil {
+		return err
+	}
+	requests := slices.Collect(maps.Values(open))
+	var g errgroup.Group
+	g.Go(func() error {
+		for _, req := range requests {
+			if err := s.Send(req); err != nil {
+				return nil // Recv says why
+			}
+		}
+		return s.CloseSend()
+	})
+	for {
+		r, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return g.Wait()
+		}
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		answer(r)
+	}
 }
 
 func TestWatchSettled(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
@@ -78,4 +79,49 @@ func TestRaftNeedsANodeCertificate(t *testing.T) {
 	c.Wait("the audit line", func() bool {
 		return strings.Contains(c.Log(), "audit: refused") && strings.Contains(c.Log(), "weir tls cert create")
 	})
+}
+
+// A caller whose certificate is no good leaves an audit line too, and hears what
+// to do.
+func TestBadCertificatesAreAudited(t *testing.T) {
+	c := Start(t, Options{Nodes: 1})
+	foreign, err := mtls.NewAuthority("another cluster", time.Hour)
+	c.must(err)
+	old := mtls.Request{Role: mtls.RoleNode, Name: "n7", Hosts: []string{"127.0.0.1"}, NotBefore: time.Now().Add(-2 * time.Hour), Valid: time.Hour}
+	other := mtls.Request{Role: mtls.RoleNode, Name: "n8", Hosts: []string{"127.0.0.1"}, Valid: time.Hour}
+	for name, try := range map[string]struct {
+		from    *mtls.Authority
+		request mtls.Request
+		heard   string
+		audited string
+	}{
+		"expired":       {c.ca, old, "has expired", "certificate of n7 has expired"},
+		"of another CA": {foreign, other, "CA", "certificate of n8 is signed by another CA"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair, err := try.from.Issue(try.request)
+			c.must(err)
+			own, err := pair.TLS()
+			c.must(err)
+			config := mtls.PinnedConfig(c.Admin.Pins(), c.Nodes[0].Address, mtls.ProtoGRPC)
+			// Whatever authorities the server names, present this certificate.
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+			conn, err := tls.Dial("tcp", c.Nodes[0].Address, config)
+			if err == nil {
+				_, err = conn.Read(make([]byte, 1))
+				conn.Close()
+			}
+			if text := mtls.Explain(err); !strings.Contains(text, try.heard) {
+				t.Errorf("the caller hears %v: %q", err, text)
+			}
+			c.Wait("the audit line", func() bool {
+				for line := range strings.Lines(c.Log()) {
+					if strings.Contains(line, "audit: refused") && strings.Contains(line, try.audited) {
+						return true
+					}
+				}
+				return false
+			})
+		})
+	}
 }

@@ -18,14 +18,23 @@ const Outside = "outside"
 type Network struct {
 	mu      sync.Mutex
 	cut     map[direction]bool
-	changed chan struct{} // closed, and replaced, with every change
+	changed chan struct{}     // closed, and replaced, with every change
+	proxies map[string]*proxy // by the address that they listen on
 }
 
 type direction struct{ from, to string }
 
 // NewNetwork returns a network without cuts.
 func NewNetwork() *Network {
-	return &Network{cut: map[direction]bool{}, changed: make(chan struct{})}
+	return &Network{cut: map[direction]bool{}, changed: make(chan struct{}), proxies: map[string]*proxy{}}
+}
+
+// lookUp finds the proxy that listens on an address.
+func (n *Network) lookUp(address string) (*proxy, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p, ok := n.proxies[address]
+	return p, ok
 }
 
 // Cut stops packets from one party to another; those of the other way pass.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -96,12 +95,11 @@ func (n *Node) TryStart() error {
 
 // dial reaches the other nodes past their proxies, which are for outsiders.
 func (n *Node) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	i := slices.IndexFunc(n.cluster.Nodes, func(o *Node) bool { return o.Address == address })
-	if i < 0 {
+	to, ok := n.cluster.Net.lookUp(address)
+	if !ok {
 		return nil, fmt.Errorf("dial %s: it is no node's address", address)
 	}
-	other := n.cluster.Nodes[i]
-	return n.cluster.Net.dial(ctx, n.Name, other.Name, other.direct)
+	return n.cluster.Net.dial(ctx, n.Name, to.node, to.address)
 }
 
 // Runs says whether the node is up.

@@ -29,6 +29,9 @@ func newProxy(n *Network, node, address string) (*proxy, error) {
 		return nil, err
 	}
 	p := &proxy{net: n, node: node, address: address, listener: l, open: map[net.Conn]struct{}{}}
+	n.mu.Lock()
+	n.proxies[l.Addr().String()] = p
+	n.mu.Unlock()
 	p.work.Go(p.accept)
 	return p, nil
 }

@@ -81,22 +81,37 @@ func (s *Set) address(member string) (string, error) {
 	return member, nil
 }
 
-// Prune closes the connections to addresses that are no member's any more.
-func (s *Set) Prune() error {
+// pruneEvery is how long a connection to a former member may stay.
+const pruneEvery = time.Minute
+
+// Run closes connections to addresses that are no member's any more, until ctx
+// ends.
+func (s *Set) Run(ctx context.Context) error {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.prune()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Set) prune() {
 	kept := map[string]bool{}
 	for _, m := range s.Members() {
 		kept[m.Address] = true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
 	for address, c := range s.conns {
 		if !kept[address] {
-			errs = append(errs, c.Close())
+			c.Close() // its calls fail; the peer is gone
 			delete(s.conns, address)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // Close ends every connection; calls in progress fail.
