@@ -13,7 +13,6 @@ import (
 func newServer(e *env) *cobra.Command {
 	cfg := scheduler.Default()
 	cfg.Version = Version
-	var file string
 	var check bool
 	c := &cobra.Command{
 		Use:   "server --data-dir DIR --tls-dir DIR",
@@ -25,7 +24,7 @@ func newServer(e *env) *cobra.Command {
 			"    --advertise n1.example.org:7000 --bootstrap-expect 3 --join n2.example.org:7000,n3.example.org:7000",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := scheduler.Load(c.Flags(), file, os.Environ()); err != nil {
+			if err := loadSettings(c.Flags(), os.Environ()); err != nil {
 				return usageError("%w", err)
 			}
 			if err := cfg.Validate(); err != nil {
@@ -41,7 +40,7 @@ func newServer(e *env) *cobra.Command {
 		},
 	}
 	cfg.AddFlags(c.Flags())
-	c.Flags().StringVar(&file, "config", "", "YAML file with flags as keys")
+	addConfigFlag(c.Flags())
 	c.Flags().BoolVar(&check, "check", false, "check the configuration and exit")
 	return c
 }

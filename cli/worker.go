@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weirbuild/weir/scheduler"
 	"github.com/weirbuild/weir/workerd"
 )
 
@@ -18,7 +17,6 @@ import (
 func newWorker(e *env) *cobra.Command {
 	cfg := workerd.Default()
 	cfg.Version = Version
-	var file string
 	c := &cobra.Command{
 		Use:   "worker --connect CAP --state-dir DIR",
 		Short: "Run a build worker; list and forget workers",
@@ -30,7 +28,7 @@ func newWorker(e *env) *cobra.Command {
 		Example: "  weir worker --connect worker.cap --slots 8 --state-dir /var/lib/weir-worker --allow-command --job-user weir-build",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := scheduler.Load(c.Flags(), file, os.Environ()); err != nil {
+			if err := loadSettings(c.Flags(), os.Environ()); err != nil {
 				return usageError("%w", err)
 			}
 			if err := cfg.Complete(); err != nil {
@@ -40,7 +38,7 @@ func newWorker(e *env) *cobra.Command {
 		},
 	}
 	cfg.AddFlags(c.Flags())
-	c.Flags().StringVar(&file, "config", "", "YAML file with flags as keys")
+	addConfigFlag(c.Flags())
 	c.AddCommand(newWorkerList(e), newWorkerForget(e))
 	return c
 }

@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/pflag"
@@ -64,7 +62,7 @@ func Default() Config {
 }
 
 // AddFlags adds a flag for each field. A configuration file and the environment
-// use the same names; see Load.
+// use the same names.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of the node's state, made if it is not there (required)")
 	fs.StringVar(&c.TLSDir, "tls-dir", c.TLSDir, "directory with "+caFile+", "+certFile+" and "+keyFile+", as weir tls cert create writes it (required)")
@@ -194,47 +192,4 @@ func (c *Config) NewLogger(w io.Writer) hclog.Logger {
 		Name: "weir", Level: hclog.LevelFromString(c.LogLevel), JSONFormat: c.LogJSON, Output: w,
 		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
 	})
-}
-
-// Load fills in what the command line did not set: from the environment, where
-// --data-dir is WEIR_DATA_DIR, and then from a YAML file with the flags' names as
-// keys. It must be called after the flags were parsed. A key that is no flag is
-// an error; file may be empty.
-func Load(fs *pflag.FlagSet, file string, environ []string) error {
-	if err := loadEnvironment(fs, environ); err != nil {
-		return err
-	}
-	if file == "" {
-		return nil
-	}
-	return loadFile(fs, file)
-}
-
-const envPrefix = "WEIR_"
-
-func loadEnvironment(fs *pflag.FlagSet, environ []string) (err error) {
-	values := map[string]string{}
-	for _, line := range environ {
-		if name, value, ok := strings.Cut(line, "="); ok && strings.HasPrefix(name, envPrefix) {
-			values[name] = value
-		}
-	}
-	var errs []error
-	fs.VisitAll(func(f *pflag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := values[name]; ok && !f.Changed {
-			if err := fs.Set(f.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("environment variable %s: %w", name, err))
-			}
-		}
-	})
-	return errors.Join(errs...)
-}
-
-// flagNames lists the flags, for messages.
-func flagNames(fs *pflag.FlagSet) string {
-	var names []string
-	fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }

@@ -5,71 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 )
-
-func parse(t *testing.T, file string, environ []string, args ...string) (Config, error) {
-	t.Helper()
-	c := Default()
-	fs := pflag.NewFlagSet("server", pflag.ContinueOnError)
-	c.AddFlags(fs)
-	if err := fs.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	path := ""
-	if file != "" {
-		path = filepath.Join(t.TempDir(), "weir.yaml")
-		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := Load(fs, path, environ)
-	return c, err
-}
-
-func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
-	file := "data-dir: /file\nname: file\nprofile: wan\njoin: [a:1, b:2]\nlog-budget: 5GiB\nlog-json: true\n"
-	c, err := parse(t, file, []string{"WEIR_NAME=env", "WEIR_DATA_DIR=/env", "WEIR_CAPABILITY=other", "HOME=/"}, "--data-dir", "/flag")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.DataDir != "/flag" || c.Name != "env" || c.Profile != "wan" || strings.Join(c.Join, " ") != "a:1 b:2" || c.LogBudget != 5<<30 || !c.LogJSON {
-		t.Errorf("have %+v", c)
-	}
-}
-
-func TestFileErrorsAreAllNamed(t *testing.T) {
-	for name, c := range map[string]struct {
-		file string
-		want []string
-	}{
-		"unknown keys": {"data_dir: /x\nnme: y\n", []string{":1: unknown key \"data_dir\"", ":2: unknown key \"nme\"", "data-dir"}},
-		"bad values":   {"bootstrap-expect: three\nlog-budget: 5 pounds\n", []string{":1:", ":2:", "500MiB"}},
-		"twice":        {"name: a\nname: b\n", []string{"twice"}},
-		"not a map":    {"- a\n", []string{"flag: value"}},
-		"nested":       {"name: {a: b}\n", []string{"wants a value"}},
-		"not YAML":     {"name: [\n", []string{"weir.yaml"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := parse(t, c.file, nil)
-			for _, want := range c.want {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v does not contain %q", err, want)
-				}
-			}
-		})
-	}
-}
-
-func TestMissingFile(t *testing.T) {
-	c := Default()
-	fs := pflag.NewFlagSet("server", pflag.ContinueOnError)
-	c.AddFlags(fs)
-	if err := Load(fs, filepath.Join(t.TempDir(), "none.yaml"), nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
-		t.Errorf("have %v, want the file's name", err)
-	}
-}
 
 func TestValidateListsEveryProblem(t *testing.T) {
 	c := Default()

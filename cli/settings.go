@@ -1,15 +1,66 @@
-package scheduler
+package cli
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
 )
+
+// addConfigFlag gives a daemon the flag of its configuration file.
+func addConfigFlag(fs *pflag.FlagSet) {
+	fs.String(configFlag, "", "YAML file with flags as keys")
+}
+
+const configFlag = "config"
+
+// loadSettings fills in what the command line did not set: from the
+// environment, where --data-dir is WEIR_DATA_DIR, and then from the file of
+// --config, with the flags' names as keys. It must be called after the flags
+// were parsed. A key that is no flag is an error.
+func loadSettings(fs *pflag.FlagSet, environ []string) error {
+	if err := loadEnvironment(fs, environ); err != nil {
+		return err
+	}
+	file := fs.Lookup(configFlag).Value.String()
+	if file == "" {
+		return nil
+	}
+	return loadFile(fs, file)
+}
+
+const envPrefix = "WEIR_"
+
+func loadEnvironment(fs *pflag.FlagSet, environ []string) (err error) {
+	values := map[string]string{}
+	for _, line := range environ {
+		if name, value, ok := strings.Cut(line, "="); ok && strings.HasPrefix(name, envPrefix) {
+			values[name] = value
+		}
+	}
+	var errs []error
+	fs.VisitAll(func(f *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if value, ok := values[name]; ok && !f.Changed {
+			if err := fs.Set(f.Name, value); err != nil {
+				errs = append(errs, fmt.Errorf("environment variable %s: %w", name, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// flagNames lists the flags, for messages.
+func flagNames(fs *pflag.FlagSet) string {
+	var names []string
+	fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
 
 // loadFile sets the flags that are not set yet from a YAML file. Everything is
 // checked, so that one look at the errors is enough.
@@ -71,41 +122,3 @@ func setFromFile(fs *pflag.FlagSet, name string, value *yaml.Node) error {
 	}
 	return nil
 }
-
-// Size is a number of bytes, written as in 500MiB.
-type Size int64
-
-var units = []struct {
-	suffix string
-	bytes  int64
-}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {"", 1}}
-
-// String uses the largest unit that gives a whole number.
-func (s Size) String() string {
-	for _, u := range units {
-		if s != 0 && int64(s)%u.bytes == 0 {
-			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.suffix
-		}
-	}
-	return "0B"
-}
-
-// Set reads what String writes; a number alone is bytes.
-func (s *Size) Set(text string) error {
-	for _, u := range units {
-		digits, ok := strings.CutSuffix(text, u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
-		if err != nil || n < 0 || n > (1<<62)/u.bytes {
-			break
-		}
-		*s = Size(n * u.bytes)
-		return nil
-	}
-	return fmt.Errorf("%q is not a size such as 500MiB or 20GiB", text)
-}
-
-// Type names the value in help.
-func (s *Size) Type() string { return "size" }
