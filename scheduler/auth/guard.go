@@ -97,6 +97,8 @@ func (g *Guard) lookUp(id Identity, token string, mayDefer bool) (Identity, erro
 	var known bool
 	g.State.View(func(s *fsm.State) { c, known = s.CapabilityByHash(hash[:]) })
 	switch {
+	case !known && g.Cluster() == "":
+		return id, refuse(reason.NoLeader, "node %s belongs to no cluster yet, so it cannot check capabilities: its log says what it waits for", g.Name)
 	case !known && mayDefer:
 		id.Kind = Unverified
 		return id, nil

@@ -53,6 +53,20 @@ func TestRefusalsNameTheRemedyAndLeaveALine(t *testing.T) {
 	}
 }
 
+// A node that belongs to no cluster knows no capability: that says nothing about
+// the caller's.
+func TestANodeWithoutAClusterBlamesNoCapability(t *testing.T) {
+	f := newFixture(t)
+	f.empty, f.leads = true, false
+	_, err := pb.NewMembershipClient(f.conn(t, nil)).Status(with(t, capability.NewToken()), &pb.StatusRequest{})
+	if err == nil || !strings.Contains(err.Error(), "node n1 belongs to no cluster yet") {
+		t.Errorf("have %v", err)
+	}
+	if line := f.audit.last(); !strings.Contains(line, "kind="+reason.NoLeader) {
+		t.Errorf("audit line %q", line)
+	}
+}
+
 // A node that does not lead may not have heard of a new capability yet. It lets
 // the leader decide, but never lets a revoked one pass, nor decides itself.
 func TestFollowerDefersUnknownTokens(t *testing.T) {
