@@ -2,7 +2,7 @@ package client
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net"
 	"sync"
 
@@ -33,7 +33,11 @@ func (l *lastError) dial(ctx context.Context, addr string) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		l.set(fmt.Errorf("connect: %w", err))
+		cause := err
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			cause = op.Err // whoever tells it names the address too
+		}
+		l.set(cause)
 	}
 	return conn, err
 }
