@@ -1,6 +1,8 @@
 package logs
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,7 +119,7 @@ func TestEvictedLogsExpire(t *testing.T) {
 	c.lead("n1")
 	w := c.work(spool.Memory(room))
 	first := c.shipped(w, 1, 10_000)
-	for range 10 {
+	for range 30 { // more than the budget of each, whichever peer gets a log
 		c.shipped(w, 10, 10_000)
 	}
 	for id := range first {
@@ -198,4 +200,15 @@ func firstOf(all map[spool.ID]string) (id spool.ID) {
 		break
 	}
 	return id
+}
+
+// The commit goroutine answers a copy that was given up meanwhile: it must not
+// wait for anybody.
+func TestGivenUpCopyIsAnsweredLater(t *testing.T) {
+	tm, f := &term{}, &flow{settled: make(chan error, 1)}
+	tm.close(f, context.Canceled)
+	tm.close(f, nil)
+	if err := <-f.settled; !errors.Is(err, context.Canceled) {
+		t.Errorf("it was given up with %v", err)
+	}
 }
