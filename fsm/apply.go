@@ -6,6 +6,13 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
+// The events of many commands share one piece of memory: room for manyEvents is
+// made at a time, and for at least fewEvents before a command.
+const (
+	fewEvents  = 8
+	manyEvents = 64
+)
+
 // maxTime keeps sums of times and durations far from overflow.
 const maxTime = 1 << 52
 
@@ -15,9 +22,13 @@ const maxTime = 1 << 52
 // than diverging.
 func (s *State) Apply(c *pb.Command) Result {
 	mustUnderstand(c)
+	if cap(s.events)-len(s.events) < fewEvents {
+		s.events = make([]Event, 0, manyEvents)
+	}
+	from := len(s.events)
 	s.advance(c.GetIssuedAtMs())
 	r := s.apply(c)
-	r.Events, s.events = s.events, nil
+	r.Events = s.events[from:len(s.events):len(s.events)]
 	return r
 }
 

@@ -7,13 +7,14 @@ import (
 // store puts a job's new record in place of the old one (nil: the job is new),
 // and keeps every index and count in step with it.
 func (s *State) store(old, j *Job) {
-	s.jobs.set(j.ID, j)
 	if old == nil {
-		s.byClient.set(clientJob{j.Client, j.ID})
+		s.jobs.load(j.ID, j)
+		s.byClient.load(clientJob{j.Client, j.ID})
 		s.link(j)
 		s.tally(j, none, j.State)
 		return
 	}
+	s.jobs.set(j.ID, j)
 	if old.State != j.State {
 		s.unlink(old)
 		s.link(j)
@@ -44,7 +45,7 @@ func (s *State) link(j *Job) {
 	case pb.JobState_JOB_STATE_RUNNING:
 		s.running.set(j)
 	case pb.JobState_JOB_STATE_SETTLED:
-		s.settled.set(settledJob{j.Pool, j.Settled, j.ID})
+		s.settled.load(settledJob{j.Pool, j.Settled, j.ID})
 	}
 }
 

@@ -22,9 +22,10 @@ func (s *State) submitJob(c *pb.SubmitJob) Result {
 	s.rememberKey(j, c.GetKey())
 	if to := c.GetGrantTo(); to != "" {
 		if w, r := s.grantable(j, to); r == nil {
-			return s.grant(j, w)
+			return s.grant(nil, j, w)
 		}
 	}
+	s.store(nil, j)
 	return Result{Job: j.ID}
 }
 
@@ -82,7 +83,8 @@ func (s *State) admit(j *Job) (*Pool, *Client, *Refusal) {
 	return p, client, nil
 }
 
-// accept gives the job its id and its place in the backlog.
+// accept gives the job its id and its place in the queue. It is stored by the
+// caller, once it is known whether it waits at all.
 func (s *State) accept(j *Job, p *Pool, client *Client) {
 	s.lastJob++
 	j.ID = s.lastJob
@@ -90,7 +92,6 @@ func (s *State) accept(j *Job, p *Pool, client *Client) {
 	j.Hint = s.intern(j.Pool, j.Hint)
 	j.Submitted = s.now
 	s.charge(j, p, client)
-	s.store(nil, j)
 	s.emitJob(JobQueued, j)
 }
 

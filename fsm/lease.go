@@ -17,7 +17,7 @@ func (s *State) grantLease(c *pb.GrantLease) Result {
 	if r != nil {
 		return Result{Refusal: r}
 	}
-	return s.grant(j, w)
+	return s.grant(j, clone(j), w)
 }
 
 func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
@@ -39,7 +39,9 @@ func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
 	return w, nil
 }
 
-func (s *State) grant(j *Job, w *Worker) Result {
+// grant gives j to a worker. old is the record that j, a copy, takes the place
+// of; nil: j is new.
+func (s *State) grant(old, j *Job, w *Worker) Result {
 	a := Attempt{No: 1, Lease: s.nextLease(), Worker: w.Name, Key: w.Key, Started: s.now}
 	if last := j.Last(); last != nil {
 		a.No = last.No + 1
@@ -52,12 +54,11 @@ func (s *State) grant(j *Job, w *Worker) Result {
 		s.leases.del(kept[0].Lease)
 		kept = kept[1:]
 	}
-	next := clone(j)
-	next.State = pb.JobState_JOB_STATE_RUNNING
-	next.Lease = a.Lease
-	next.Attempts = append(slices.Clip(kept), a) // a new array: records never change
-	s.leases.set(a.Lease, j.ID)
-	s.store(j, next)
+	j.State = pb.JobState_JOB_STATE_RUNNING
+	j.Lease = a.Lease
+	j.Attempts = append(slices.Clip(kept), a) // a new array: records never change
+	s.leases.load(a.Lease, j.ID)
+	s.store(old, j)
 	s.occupy(w.Pool, w.Name, j.Slots, +1)
 	s.emit(Event{
 		Kind: LeaseGranted, Job: j.ID, Attempt: a.No, Lease: a.Lease, Pool: j.Pool, Worker: w.Name,
@@ -149,8 +150,14 @@ func finishes(kind pb.OutcomeKind) bool {
 	return false
 }
 
+// succeeded is the outcome of most attempts, once for all of them.
+var succeeded = &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED}
+
 // outcomeOf keeps of a reported outcome what this binary knows, at its limits.
 func outcomeOf(c *pb.Outcome) *pb.Outcome {
+	if c.GetKind() == succeeded.Kind && c.GetExitCode() == 0 && c.GetSignal() == "" && c.GetMessage() == "" && c.GetOutput() == "" {
+		return succeeded
+	}
 	return &pb.Outcome{
 		Kind: c.GetKind(), ExitCode: c.GetExitCode(), Signal: clip(c.GetSignal(), MaxValueLen),
 		Message: clip(c.GetMessage(), MaxReasonLen), Output: clip(c.GetOutput(), MaxOutputLen),

@@ -11,7 +11,7 @@ import (
 // holder may seal it while the attempt is kept; the leader, who names no holder,
 // only what is left once the attempt is over.
 func (s *State) sealLog(c *pb.SealLog) Result {
-	info, err := sealedLog(c)
+	info, err := s.sealedLog(c)
 	if err != nil {
 		return refuse(Invalid, "seal log of lease %d: %v", c.GetLease(), err)
 	}
@@ -33,7 +33,7 @@ func (s *State) sealLog(c *pb.SealLog) Result {
 	return done
 }
 
-func sealedLog(c *pb.SealLog) (*pb.LogInfo, error) {
+func (s *State) sealedLog(c *pb.SealLog) (*pb.LogInfo, error) {
 	sum, err := digestOf("digest", c.GetSha256())
 	if err != nil {
 		return nil, err
@@ -44,7 +44,16 @@ func sealedLog(c *pb.SealLog) (*pb.LogInfo, error) {
 	if err := validateSize("log", int(c.GetBytes()), MaxLogBytes); err != nil {
 		return nil, err
 	}
-	return &pb.LogInfo{Bytes: c.GetBytes(), Sha256: sum[:], Holders: slices.Clone(c.GetHolders())}, nil
+	return &pb.LogInfo{Bytes: c.GetBytes(), Sha256: sum[:], Holders: s.internHolders(c.GetHolders())}, nil
+}
+
+// internHolders returns one list for all the logs in a row that the same nodes
+// hold.
+func (s *State) internHolders(ids []string) []string {
+	if !slices.Equal(s.holders, ids) {
+		s.holders = slices.Clone(ids)
+	}
+	return s.holders
 }
 
 func (s *State) loggedAttempt(c *pb.SealLog) (*Job, *Attempt, *Refusal) {

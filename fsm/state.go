@@ -40,7 +40,9 @@ type State struct {
 	keysByAge     table[*requestKey]       // oldest first
 	keyCounts     dict[string, int]        // by client
 
-	events []Event // of the command that is being applied
+	holders []string // of the latest log that was sealed
+
+	events []Event // of the latest commands; nothing in it is ever changed
 }
 
 type settledJob struct {

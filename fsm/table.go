@@ -21,7 +21,7 @@ func (t table[T]) copy() table[T]         { return table[T]{t.t.Copy()} }
 func (t table[T]) len() int               { return t.t.Len() }
 func (t table[T]) get(key T) (T, bool)    { return t.t.Get(key) }
 func (t table[T]) set(item T)             { t.t.Set(item) }
-func (t table[T]) load(item T)            { t.t.Load(item) }
+func (t table[T]) load(item T)            { t.t.Load(item) } // set, cheap for the highest key
 func (t table[T]) del(key T)              { t.t.Delete(key) }
 func (t table[T]) min() (T, bool)         { return t.t.Min() }
 func (t table[T]) all() iter.Seq[T]       { return t.t.Scan }
