@@ -94,14 +94,20 @@ func (g *Guard) identify(ctx context.Context, mayDefer bool) (Identity, error) {
 func (g *Guard) lookUp(id Identity, token string, mayDefer bool) (Identity, error) {
 	hash := sha256.Sum256([]byte(token))
 	var c *fsm.Capability
-	var known bool
-	g.State.View(func(s *fsm.State) { c, known = s.CapabilityByHash(hash[:]) })
+	known, empty := false, true
+	g.State.View(func(s *fsm.State) {
+		c, known = s.CapabilityByHash(hash[:])
+		for range s.Capabilities() {
+			empty = false
+			break
+		}
+	})
 	switch {
-	case !known && g.Cluster() == "":
-		return id, refuse(reason.NoLeader, "node %s belongs to no cluster yet, so it cannot check capabilities: its log says what it waits for", g.Name)
 	case !known && mayDefer:
 		id.Kind = Unverified
 		return id, nil
+	case !known && empty && !g.Leads():
+		return id, refuse(reason.NoLeader, "node %s is empty and not part of a cluster yet, so it cannot check capabilities: its log says what it waits for", g.Name)
 	case !known:
 		return id, refuse(reason.Unauthenticated, "this cluster does not know the capability's token: it belongs to another cluster, or was mistyped; ask for a new one: weir cap create")
 	}

@@ -53,13 +53,13 @@ func TestRefusalsNameTheRemedyAndLeaveALine(t *testing.T) {
 	}
 }
 
-// A node that belongs to no cluster knows no capability: that says nothing about
-// the caller's.
-func TestANodeWithoutAClusterBlamesNoCapability(t *testing.T) {
+// A node that has no state yet knows no capability: that says nothing about the
+// caller's.
+func TestAnEmptyNodeBlamesNoCapability(t *testing.T) {
 	f := newFixture(t)
-	f.empty, f.leads = true, false
-	_, err := pb.NewMembershipClient(f.conn(t, nil)).Status(with(t, capability.NewToken()), &pb.StatusRequest{})
-	if err == nil || !strings.Contains(err.Error(), "node n1 belongs to no cluster yet") {
+	f.leads = false
+	_, err := f.guard.Confirm(incoming("Bearer "+capability.NewToken().Reveal()), pb.Membership_Status_FullMethodName)
+	if err == nil || !strings.Contains(err.Error(), "node n1 is empty") {
 		t.Errorf("have %v", err)
 	}
 	if line := f.audit.last(); !strings.Contains(line, "kind="+reason.NoLeader) {

@@ -75,7 +75,6 @@ type fixture struct {
 	node  *mtls.Node
 	audit *lines
 	leads bool
-	empty bool // the node belongs to no cluster
 	sent  chan context.Context // the context of each stream that a handler got
 }
 
@@ -108,7 +107,7 @@ func newFixture(t *testing.T) *fixture {
 	f.state.apply(t, &pb.Command{Op: &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: "p"}}})
 	f.state.apply(t, &pb.Command{Op: &pb.Command_AddClient{AddClient: &pb.AddClient{Name: "ci", Rate: 1}}})
 	f.guard = New(Config{
-		State: f.state, Leads: func() bool { return f.leads }, Cluster: f.cluster, Name: "n1",
+		State: f.state, Leads: func() bool { return f.leads }, Cluster: func() string { return "cluster-a" }, Name: "n1",
 		Logger: hclog.New(&hclog.LoggerOptions{Name: "weir", Output: f.audit, Level: hclog.Info}),
 	})
 	ca, err := mtls.NewAuthority("test", time.Hour)
@@ -119,13 +118,6 @@ func newFixture(t *testing.T) *fixture {
 	f.node = f.certificate(t, ca, "n1")
 	f.serve(t)
 	return f
-}
-
-func (f *fixture) cluster() string {
-	if f.empty {
-		return ""
-	}
-	return "cluster-a"
 }
 
 func (f *fixture) certificate(t *testing.T, ca *mtls.Authority, name string) *mtls.Node {
