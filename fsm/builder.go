@@ -137,18 +137,8 @@ func (b *builder) hint(h *Hint) error {
 }
 
 func (b *builder) key(k *requestKey) error {
-	what := fmt.Sprintf("request key %s of client %s", quote(k.id), quote(k.client))
-	if err := ValidateRequestKey(k.id); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if err := ValidateName("client", k.client); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if k.job == 0 || k.job > b.s.lastJob {
-		return fmt.Errorf("%s names job %d; the newest is %d", what, k.job, b.s.lastJob)
-	}
-	if last, ok := b.s.keys.t.Max(); ok && !keyLess(last, k) {
-		return misplaced(what)
+	if err := k.validate(b.s); err != nil {
+		return fmt.Errorf("request key %s of client %s: %w", quote(k.id), quote(k.client), err)
 	}
 	if p, ok := b.s.pools.get(k.pool); ok {
 		k.pool = p.Name
@@ -157,7 +147,23 @@ func (b *builder) key(k *requestKey) error {
 		k.client, k.id = j.Client, j.RequestKey // one string each
 	}
 	b.s.linkKey(k)
-	return validTimes(what, k.made)
+	return nil
+}
+
+func (k *requestKey) validate(s *State) error {
+	if err := ValidateRequestKey(k.id); err != nil {
+		return err
+	}
+	if err := ValidateName("client", k.client); err != nil {
+		return err
+	}
+	if k.job == 0 || k.job > s.lastJob {
+		return fmt.Errorf("it names job %d; the newest is %d", k.job, s.lastJob)
+	}
+	if last, ok := s.keys.t.Max(); ok && !keyLess(last, k) {
+		return misplaced("it")
+	}
+	return validTimes("it", k.made)
 }
 
 // done checks what only the whole can tell, and gives the state.

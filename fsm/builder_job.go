@@ -22,10 +22,10 @@ func (b *builder) job(j *Job) error {
 		if other, taken := b.s.leases.get(lease); taken {
 			return fmt.Errorf("job %d has lease %d of job %d", j.ID, lease, other)
 		}
-		b.s.leases.set(lease, j.ID)
+		b.s.leases.load(lease, j.ID)
 	}
 	b.s.jobs.load(j.ID, j)
-	b.s.byClient.set(clientJob{j.Client, j.ID})
+	b.s.byClient.load(clientJob{j.Client, j.ID})
 	b.s.link(j)
 	if j.State == pb.JobState_JOB_STATE_SETTLED {
 		return nil
@@ -113,8 +113,8 @@ func (j *Job) validateAttempts(s *State) error {
 		if i > 0 && (a.No != j.Attempts[i-1].No+1 || a.Lease <= j.Attempts[i-1].Lease) {
 			return fmt.Errorf("attempt %d is out of order", a.No)
 		}
-		if err := validTimes(fmt.Sprintf("attempt %d", a.No), a.Started, a.Ended); err != nil {
-			return err
+		if err := validTimes("it", a.Started, a.Ended); err != nil {
+			return fmt.Errorf("attempt %d: %w", a.No, err)
 		}
 	}
 	return nil

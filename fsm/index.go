@@ -39,7 +39,7 @@ func (s *State) remove(j *Job) {
 func (s *State) link(j *Job) {
 	switch j.State {
 	case pb.JobState_JOB_STATE_QUEUED:
-		s.backlog.set(j)
+		s.backlog.load(j)
 	case pb.JobState_JOB_STATE_BACKOFF:
 		s.backoff.set(j)
 	case pb.JobState_JOB_STATE_RUNNING:

@@ -48,7 +48,7 @@ func (s *State) rememberKey(j *Job, key *pb.RequestKey) {
 }
 
 func (s *State) linkKey(k *requestKey) {
-	s.keys.set(k)
+	s.keys.load(k)
 	s.keysByAge.load(k)
 	n, _ := s.keyCounts.get(k.client)
 	s.keyCounts.set(k.client, n+1)

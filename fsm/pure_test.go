@@ -15,7 +15,7 @@ import (
 var mayImport = []string{
 	"bufio", "bytes", "cmp", "crypto/sha256", "encoding/binary", "errors", "fmt", "io", "iter", "math",
 	"slices", "sort", "strconv", "strings", "time", "unicode", "unicode/utf8",
-	"github.com/tidwall/btree", "google.golang.org/protobuf/proto",
+	"github.com/tidwall/btree", "google.golang.org/protobuf/encoding/protowire", "google.golang.org/protobuf/proto",
 	"github.com/weirbuild/weir/proto/pb", "github.com/weirbuild/weir/proto/reason",
 }
 

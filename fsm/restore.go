@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirbuild/weir/proto/pb"
@@ -36,6 +37,27 @@ type decoder struct {
 	b       builder
 	buf     []byte
 	section int
+	jobs    jobMessages
+}
+
+// jobKind is the number of pb.SnapshotRecord's field for jobs.
+const jobKind = 8
+
+// jobMessages is what every job is decoded into: almost all records are jobs,
+// and nothing of these messages is kept but what they point to.
+type jobMessages struct {
+	pb.SnapshotRecord
+	kind   pb.SnapshotRecord_Job
+	record pb.JobRecord
+	view   pb.Job
+}
+
+// clear returns the messages, empty but for each other.
+func (m *jobMessages) clear() *pb.SnapshotRecord {
+	proto.Reset(&m.view)
+	proto.Reset(&m.record)
+	m.record.Job, m.kind.Job, m.Record = &m.view, &m.record, &m.kind
+	return &m.SnapshotRecord
 }
 
 func (d *decoder) state() (*State, error) {
@@ -110,7 +132,10 @@ func (d *decoder) next() (*pb.SnapshotRecord, error) {
 		return nil, endOfInput(err)
 	}
 	m := new(pb.SnapshotRecord)
-	if err := proto.Unmarshal(d.buf, m); err != nil {
+	if kind, _, _ := protowire.ConsumeTag(d.buf); kind == jobKind {
+		m = d.jobs.clear()
+	}
+	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(d.buf, m); err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
 	return m, nil
