@@ -79,10 +79,12 @@ func submit(pool string, argv ...string) *pb.SubmitRequest {
 // were beyond the first ones.
 func (l *ledger) verify(allowed ...pb.OutcomeKind) (extra int) {
 	l.w.t.Helper()
-	leases := map[uint64]uint64{}
-	ran := l.ran()
+	for id := range l.jobs {
+		l.w.settled(id)
+	}
+	leases, ran := map[uint64]uint64{}, l.ran()
 	for id, b := range l.jobs {
-		j := l.w.settled(id)
+		j := l.w.job(id)
 		if j.Outcome.Kind != pb.OutcomeKind_OUTCOME_SUCCEEDED {
 			l.w.t.Errorf("job %d (%s) ended: %v", id, b.name, j.Outcome)
 			continue

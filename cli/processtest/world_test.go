@@ -102,7 +102,7 @@ func (w *world) tellLogs() {
 			continue
 		}
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		w.t.Logf("the end of %s:\n%s", file, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		w.t.Logf("the end of %s:\n%s", file, strings.Join(lines[max(0, len(lines)-60):], "\n"))
 	}
 }
 
