@@ -71,6 +71,9 @@ func Run(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("make a directory for the benchmark: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(b.Dir)) }()
+		if err := os.Chmod(b.Dir, 0o755); err != nil { // jobs may run as another user
+			return fmt.Errorf("make a directory for the benchmark: %w", err)
+		}
 	}
 	for _, s := range sections {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, s.name) {
