@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
@@ -57,10 +56,7 @@ func runAdminInit(c *cobra.Command, e *env, o adminInitOptions) error {
 		return err
 	}
 	defer cl.Close()
-	t := capability.NewToken()
-	made, err := cl.Admin().AdminInit(c.Context(), &pb.AdminInitRequest{TokenSha256: client.TokenHash(t)})
-	if err != nil {
-		return err
-	}
-	return e.deliver(made, t, o.file)
+	return e.mint(o.file, func(hash []byte) (*pb.NewCapability, error) {
+		return cl.Admin().AdminInit(c.Context(), &pb.AdminInitRequest{TokenSha256: hash})
+	})
 }

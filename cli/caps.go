@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +14,30 @@ import (
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
+
+// mint makes a capability: the file, if it is to be one, is there before the
+// cluster hears of the secret, so that none is made that cannot be kept.
+func (e *env) mint(file string, ask func(hash []byte) (*pb.NewCapability, error)) error {
+	if file != "" {
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			return usageError("%s is there already: name a new file, or move that one away", file)
+		}
+		if err != nil {
+			return usageError("make the capability's file: %w", err)
+		}
+		f.Close()
+	}
+	t := capability.NewToken()
+	made, err := ask(client.TokenHash(t))
+	if err != nil {
+		if file != "" {
+			err = errors.Join(err, os.Remove(file))
+		}
+		return err
+	}
+	return e.deliver(made, t, file)
+}
 
 // deliver writes a new capability to a file, or prints it when there is none.
 func (e *env) deliver(made *pb.NewCapability, t capability.Token, file string) error {
@@ -61,13 +88,10 @@ func newCapCreate(e *env) *cobra.Command {
 			}
 			req.Kind = kind
 			return e.with(func(cl *client.Client) error {
-				t := capability.NewToken()
-				req.TokenSha256 = client.TokenHash(t)
-				made, err := cl.Admin().CreateCapability(c.Context(), &req)
-				if err != nil {
-					return err
-				}
-				return e.deliver(made, t, file)
+				return e.mint(file, func(hash []byte) (*pb.NewCapability, error) {
+					req.TokenSha256 = hash
+					return cl.Admin().CreateCapability(c.Context(), &req)
+				})
 			})
 		},
 	}
@@ -130,7 +154,7 @@ func newCapRevoke(e *env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
 				_, err := cl.Admin().RevokeCapability(c.Context(), &pb.RevokeCapabilityRequest{Id: args[0]})
-				return err
+				return e.done(err, "capability %s is revoked", args[0])
 			})
 		},
 	}

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirbuild/weir/cli/ui"
-	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -22,25 +21,29 @@ func newClient(e *env) *cobra.Command {
 func newClientAdd(e *env) *cobra.Command {
 	var req pb.AddClientRequest
 	var file string
+	var noCap bool
 	c := &cobra.Command{
 		Use: "add NAME", Short: "Add a client; its submit capability is printed once",
 		Example: "  weir client add ci --rate 20 --pool linux --file ci.cap",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
-				t := capability.NewToken()
-				req.Name, req.TokenSha256 = args[0], client.TokenHash(t)
-				made, err := cl.Admin().AddClient(c.Context(), &req)
-				if err != nil {
-					return err
+				add := func(hash []byte) (*pb.NewCapability, error) {
+					req.Name, req.TokenSha256 = args[0], hash
+					return cl.Admin().AddClient(c.Context(), &req)
 				}
-				return e.deliver(made, t, file)
+				if noCap {
+					_, err := add(nil)
+					return e.done(err, "client %s is added", args[0])
+				}
+				return e.mint(file, add)
 			})
 		},
 	}
 	c.Flags().Float64Var(&req.Rate, "rate", 1, "jobs it expects to run at once: its weight in fair sharing")
 	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "a pool it may use (all when not given)")
 	c.Flags().StringVar(&file, "file", "", "write the capability to this new file, mode 0600, instead of printing it")
+	c.Flags().BoolVar(&noCap, "no-cap", false, "make no capability (an operator may not; an admin makes one later with weir cap create)")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
 	return c
 }

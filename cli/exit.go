@@ -22,6 +22,7 @@ const (
 	exitCancelled   = 5 // the build was cancelled
 	exitLost        = 6 // every attempt was lost with its worker
 	exitInternal    = 7 // anything else
+	exitInterrupted = 130
 )
 
 const exitHelp = `Exit codes:

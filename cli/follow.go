@@ -11,8 +11,7 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// cancelPatience is how long a cancelled build is waited for; a second signal
-// ends the wait at once.
+// cancelReason is kept in the job's history.
 const cancelReason = "interrupted by the submitter"
 
 // follow shows a job to its end; the first signal cancels it, the second
@@ -47,14 +46,21 @@ func (e *env) cancelOnSignal(ctx context.Context, cl *client.Client, id uint64, 
 	case <-interrupts:
 	}
 	e.say("cancelling job %d (once more to stop waiting for it)", id)
-	if _, err := cl.Jobs().Cancel(ctx, &pb.CancelRequest{Id: id, Reason: cancelReason}); err != nil {
-		e.say("cancel job %d: %s", id, message(err))
-	}
+	ctx, stop := context.WithCancel(ctx)
+	asked := make(chan struct{})
+	go func() { // ends with the call, which stop ends
+		defer close(asked)
+		if _, err := cl.Jobs().Cancel(ctx, &pb.CancelRequest{Id: id, Reason: cancelReason}); err != nil && ctx.Err() == nil {
+			e.say("cancel job %d: %s", id, message(err))
+		}
+	}()
 	select {
 	case <-ended:
 	case <-interrupts:
 		leave(errInterrupted)
 	}
+	stop()
+	<-asked
 }
 
 // progress prints a job's life: the log to standard output, the rest to

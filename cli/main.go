@@ -118,7 +118,7 @@ func (e *env) client(o client.Options) (*client.Client, error) {
 	if text == "" {
 		return nil, usageError("no capability: give --connect FILE or set %s (an operator makes one with `weir cap create`)", capabilityEnv)
 	}
-	c, err := capability.Load(text)
+	c, err := capability.From(text)
 	if err != nil {
 		return nil, usageError("read the capability: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weirbuild/weir/cli/ui"
-	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -41,8 +40,13 @@ func poolFlags(fs *pflag.FlagSet, p *pb.PoolConfig) {
 // millis is a flag in Go's duration syntax, kept in milliseconds.
 type millis int64
 
-func (m *millis) String() string { return (time.Duration(*m) * time.Millisecond).String() }
-func (m *millis) Type() string   { return "duration" }
+func (m *millis) String() string {
+	if *m == 0 {
+		return "" // the help names the default that applies
+	}
+	return (time.Duration(*m) * time.Millisecond).String()
+}
+func (m *millis) Type() string { return "duration" }
 func (m *millis) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	*m = millis(d.Milliseconds())
@@ -52,23 +56,28 @@ func (m *millis) Set(s string) error {
 func newPoolCreate(e *env) *cobra.Command {
 	var config pb.PoolConfig
 	var capFile string
+	var noCap bool
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Create a pool and the capability of its workers",
 		Example: "  weir pool create linux --worker-cap linux-worker.cap",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
-				made := capability.NewToken()
-				r, err := cl.Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: args[0], Config: &config, WorkerTokenSha256: client.TokenHash(made)})
-				if err != nil {
-					return err
+				create := func(hash []byte) (*pb.NewCapability, error) {
+					r, err := cl.Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: args[0], Config: &config, WorkerTokenSha256: hash})
+					return r.GetWorker(), err
 				}
-				return e.deliver(r.Worker, made, capFile)
+				if noCap {
+					_, err := create(nil)
+					return e.done(err, "pool %s is created", args[0])
+				}
+				return e.mint(capFile, create)
 			})
 		},
 	}
 	poolFlags(c.Flags(), &config)
 	c.Flags().StringVar(&capFile, "worker-cap", "", "write the worker capability to this new file instead of printing it")
+	c.Flags().BoolVar(&noCap, "no-cap", false, "make no worker capability (an operator may not; an admin makes one later with weir cap create)")
 	return c
 }
 
@@ -153,7 +162,7 @@ func newPoolSet(e *env) *cobra.Command {
 			}
 			return e.with(func(cl *client.Client) error {
 				_, err := cl.Admin().UpdatePool(c.Context(), &pb.UpdatePoolRequest{Name: args[0], Config: &config})
-				return err
+				return e.done(err, "pool %s is changed", args[0])
 			})
 		},
 	}
@@ -168,7 +177,7 @@ func newPoolDelete(e *env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
 				_, err := cl.Admin().DeletePool(c.Context(), &pb.DeletePoolRequest{Name: args[0]})
-				return err
+				return e.done(err, "pool %s is deleted", args[0])
 			})
 		},
 	}

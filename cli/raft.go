@@ -88,7 +88,7 @@ func newRaftRemove(e *env) *cobra.Command {
 			return e.with(func(cl *client.Client) error {
 				req.Member = args[0]
 				_, err := cl.Members().RemoveMember(c.Context(), &req)
-				return err
+				return e.done(err, "%s is no member any more", args[0])
 			})
 		},
 	}

@@ -41,13 +41,21 @@ func listNodes(t *ui.Table, nodes []*pb.StatusOfNode) {
 	for _, n := range nodes {
 		s := n.Status
 		if s == nil {
-			t.Row(n.Address, "-", ui.Clip(n.Error, 48))
+			t.Row(n.Address, "-", "no answer")
 			continue
 		}
 		ready := "yes"
 		if !s.Ready {
-			ready = "no: " + ui.Clip(s.Why, 40)
+			ready = "no"
 		}
 		t.Row(n.Address, s.Name, s.State, s.Term, s.AppliedIndex, dash(s.LeaderName), ready)
+	}
+	for _, n := range nodes {
+		switch {
+		case n.Status == nil:
+			t.Line("%s: %s", n.Address, n.Error)
+		case n.Status.Why != "":
+			t.Line("%s (%s): %s", n.Address, n.Status.Name, n.Status.Why)
+		}
 	}
 }

@@ -159,11 +159,17 @@ func submitOrInterrupt(ctx context.Context, cl *client.Client, req *pb.SubmitReq
 	case <-interrupts:
 		giveUp(errInterrupted)
 		a := <-done
-		if a.err == nil {
-			return cancelSubmitted(cl, a.reply)
+		if a.err != nil {
+			// The cluster may have the job: the same key finds it, or makes it, and
+			// either way it is cancelled.
+			cl = cl.RetryFor(client.DefaultPatience)
+			a.reply, a.err = cl.Submit(context.WithoutCancel(ctx), req)
 		}
-		return nil, &codedError{exitCancelled, fmt.Errorf("interrupted before the cluster acknowledged the job; " +
-			"if it got it, `weir jobs` lists it")}
+		if a.err != nil {
+			return nil, &codedError{exitCancelled, fmt.Errorf("interrupted before the cluster acknowledged the job, and it does not answer now; "+
+				"if it got the job, `weir jobs` lists it: %w", a.err)}
+		}
+		return cancelSubmitted(cl, a.reply)
 	}
 }
 
@@ -180,6 +186,14 @@ func (e *env) printSubmitted(r *pb.SubmitReply) error {
 		return err
 	}
 	return out.Print(r, func(t *ui.Table) { t.Line("%d", r.Job) })
+}
+
+// done tells on standard error that a change was made, unless it was not.
+func (e *env) done(err error, format string, args ...any) error {
+	if err == nil {
+		e.say(format, args...)
+	}
+	return err
 }
 
 // say tells the user something on standard error.

@@ -63,7 +63,7 @@ func newWorkerForget(e *env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
 				_, err := cl.Admin().ForgetWorker(c.Context(), &pb.ForgetWorkerRequest{Pool: args[0], Name: args[1]})
-				return err
+				return e.done(err, "worker %s of pool %s is forgotten", args[1], args[0])
 			})
 		},
 	}

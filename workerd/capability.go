@@ -14,16 +14,21 @@ import (
 // EnvCapability is the variable that a capability is taken from without --connect.
 const EnvCapability = "WEIR_CAPABILITY"
 
+// envConnect is --connect as a variable, which may hold a line too.
+const envConnect = "WEIR_CONNECT"
+
 // takeCapability reads a capability from where connect says. The environment is
 // free of it afterwards in any case.
 func takeCapability(connect string) (capability.Capability, error) {
-	scrubbed := scrub(EnvCapability)
+	scrubbed := errors.Join(scrub(EnvCapability), scrub(envConnect))
+	if err := os.Unsetenv(envConnect); err != nil {
+		return capability.Capability{}, fmt.Errorf("remove %s from the environment: %w", envConnect, err)
+	}
 	fromEnv, ok, err := capability.FromEnv(EnvCapability)
+	if connect != "" {
+		return capability.From(connect)
+	}
 	switch {
-	case strings.HasPrefix(connect, "weir://"):
-		return capability.Parse(connect)
-	case connect != "":
-		return capability.Load(strings.TrimPrefix(connect, "@"))
 	case err != nil:
 		return capability.Capability{}, err
 	case ok && scrubbed != nil:

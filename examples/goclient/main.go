@@ -30,7 +30,7 @@ func main() {
 }
 
 func run(ctx context.Context, pool string, argv []string) error {
-	c, err := capability.Load(os.Getenv("WEIR_CAPABILITY"))
+	c, err := capability.From(os.Getenv("WEIR_CAPABILITY"))
 	if err != nil {
 		return err
 	}

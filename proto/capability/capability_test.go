@@ -277,3 +277,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFrom(t *testing.T) {
+	want := example(t)
+	file := filepath.Join(t.TempDir(), "x.cap")
+	if err := want.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{want.Reveal(), " " + want.Reveal() + "\n", file, "@" + file} {
+		got, err := From(text)
+		if err != nil || got.Reveal() != want.Reveal() {
+			t.Errorf("a capability from %.8q...: %v", text, err)
+		}
+	}
+	// What is no capability and no file is not repeated: it may be a secret.
+	for _, text := range []string{"x" + want.Reveal(), "'" + want.Reveal() + "'", want.Token().Reveal(), want.Reveal() + "?ca=1"} {
+		_, err := From(text)
+		if err == nil || strings.Contains(err.Error(), want.Token().Reveal()) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}

@@ -31,6 +31,20 @@ func Load(path string) (Capability, error) {
 	return c, nil
 }
 
+// From reads a capability from where text says: the line itself, or the name of
+// a file that Save wrote, which may have an @ before it. Its errors never repeat
+// a line.
+func From(text string) (Capability, error) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, scheme) {
+		return Parse(text)
+	}
+	if strings.Contains(text, scheme) || strings.Contains(text, TokenPrefix) {
+		return Capability{}, fmt.Errorf("neither a capability, which begins with %s, nor the name of a file that holds one", scheme)
+	}
+	return Load(strings.TrimPrefix(text, "@"))
+}
+
 // FromEnv takes a capability out of the environment: the variable is gone
 // afterwards, so that processes started later do not inherit it. It returns
 // false when the variable is unset or empty.
@@ -42,7 +56,7 @@ func FromEnv(name string) (Capability, bool, error) {
 	if text == "" {
 		return Capability{}, false, nil
 	}
-	c, err := Parse(text)
+	c, err := From(text)
 	if err != nil {
 		return Capability{}, true, fmt.Errorf("read %s: %w", name, err)
 	}

@@ -65,6 +65,8 @@ var repeatable = map[string]bool{
 	pb.JobService_ReadLog_FullMethodName:            true,
 	pb.JobService_WatchSettled_FullMethodName:       true,
 	pb.JobService_SubmitStream_FullMethodName:       true, // opening it submits nothing
+	pb.AdminService_AdminInit_FullMethodName:        true, // the same token is recognised
+	pb.AdminService_CreateCapability_FullMethodName: true, // likewise
 	pb.AdminService_ListPools_FullMethodName:        true,
 	pb.AdminService_GetPool_FullMethodName:          true,
 	pb.AdminService_ListClients_FullMethodName:      true,
