@@ -71,23 +71,17 @@ type Server struct {
 
 // Open checks the configuration and opens everything that a node keeps on disk,
 // and its port. Nothing talks to anyone yet.
-func Open(cfg Config, logger hclog.Logger, hooks Hooks) (s *Server, err error) {
+func Open(cfg Config, logger hclog.Logger, hooks Hooks) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("check configuration:\n%w", err)
 	}
-	s = &Server{cfg: cfg, hooks: hooks, log: logger, registry: newRegistry(), stopping: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
-	for _, open := range []func() error{s.openIdentity, s.openPort, s.openState, s.openLogStore} {
+	s := &Server{cfg: cfg, hooks: hooks, log: logger, registry: newRegistry(), stopping: make(chan struct{})}
+	for _, open := range []func() error{s.openIdentity, s.openPort, s.openState, s.openLogStore, s.connect} {
 		if err := open(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.close())
 		}
 	}
-	s.connect()
-	return s, s.openWeb()
+	return s, nil
 }
 
 func (s *Server) openIdentity() (err error) {
@@ -152,7 +146,7 @@ func (s *Server) openLogStore() (err error) {
 }
 
 // connect makes the services and tells them of each other.
-func (s *Server) connect() {
+func (s *Server) connect() error {
 	node := s.store.Node()
 	cluster := func() string { return string(node.ClusterID()) }
 	s.peers = peers.New(peers.Config{Credentials: s.tls.Dialing(), Cluster: cluster, Members: node.Members, Dial: dialer(s.hooks.Dial)})
@@ -172,6 +166,7 @@ func (s *Server) connect() {
 	s.grpc = grpc.NewServer(s.api.Options()...)
 	s.api.Register(s.grpc)
 	s.skew = newSkew(s.peers, s.cfg.Name, s.registry)
+	return s.openWeb()
 }
 
 func (s *Server) leaderAsMember() (raftnode.Member, bool) {

@@ -1,0 +1,85 @@
+package scheduler
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/weirbuild/weir/proto/mtls"
+)
+
+// A node that cannot start says why, and leaves its port and its directory to
+// the next try.
+func TestOpenFails(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := mtls.NewAuthority("test", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(name string, r mtls.Request) string {
+		r.Role, r.Name, r.Hosts = mtls.RoleNode, "n1", []string{"127.0.0.1"}
+		pair, err := ca.Issue(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, name)
+		if err := os.Mkdir(to, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := pair.Save(filepath.Join(to, certFile), filepath.Join(to, keyFile)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, caFile), ca.CertPEM(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	good := Default()
+	good.DataDir, good.TLSDir, good.BootstrapExpect = filepath.Join(dir, "data"), issue("good", mtls.Request{Valid: time.Hour}), 1
+	good.Listen, good.HTTPListen = "127.0.0.1:0", ""
+	good.Advertise = "127.0.0.1:7000"
+	expired := issue("expired", mtls.Request{NotBefore: time.Now().Add(-2 * time.Hour), Valid: time.Hour})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Config)
+		says   string
+	}{
+		"expired certificate": {func(c *Config) { c.TLSDir = expired }, "has expired"},
+		"another's name":      {func(c *Config) { c.Name = "n2" }, "its certificate is for node"},
+		"taken port":          {func(c *Config) { c.Listen = taken.Addr().String() }, "address already in use"},
+		"taken HTTP port":     {func(c *Config) { c.HTTPListen = taken.Addr().String() }, "address already in use"},
+		"no directory":        {func(c *Config) { c.DataDir = file }, "data directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			c.change(&cfg)
+			s, err := Open(cfg, hclog.NewNullLogger(), Hooks{})
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("have %v, want %q", err, c.says)
+			}
+			if s != nil {
+				t.Error("there is a server all the same")
+			}
+		})
+	}
+	s, err := Open(good, hclog.NewNullLogger(), Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
