@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
@@ -26,8 +27,13 @@ func Message(err error) string {
 	if errors.As(err, &down) {
 		return down.Error()
 	}
-	if s, ok := status.FromError(err); ok && err != nil {
-		return s.Message()
+	inner, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	// What was wrapped around the node's words stays.
+	return strings.Replace(err.Error(), inner.Error(), inner.GRPCStatus().Message(), 1)
 }
