@@ -139,6 +139,8 @@ type Worker struct {
 	Labels    []Label // sorted by name
 	Version   string
 	FirstSeen int64
+
+	Capability string // id of the one that it came with last; empty: unknown
 }
 
 // Free is the number of slots that no lease takes.

@@ -205,7 +205,7 @@ func (d *decoder) worker(m *pb.WorkerRecord) error {
 	w := m.GetWorker()
 	return d.b.worker(&Worker{
 		Pool: w.GetPool(), Name: w.GetName(), Key: key, Slots: w.GetSlots(), Labels: labelsOf(w.GetLabels()),
-		Version: w.GetVersion(), FirstSeen: w.GetFirstSeenMs(),
+		Version: w.GetVersion(), FirstSeen: w.GetFirstSeenMs(), Capability: m.GetCapability(),
 	})
 }
 

@@ -75,7 +75,7 @@ func (s *State) writeWorkers(e *encoder) {
 		m := WorkerPB(w)
 		m.Running = 0 // derived
 		e.put(&pb.SnapshotRecord{Record: &pb.SnapshotRecord_Worker{Worker: &pb.WorkerRecord{
-			Worker: m, KeySha256: w.Key[:],
+			Worker: m, KeySha256: w.Key[:], Capability: w.Capability,
 		}}})
 	}
 	m := new(pb.HintRecord)

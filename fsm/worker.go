@@ -49,7 +49,7 @@ func newWorker(c *pb.RegisterWorker) (*Worker, error) {
 	}
 	w := &Worker{
 		Pool: c.GetPool(), Name: c.GetName(), Key: key, Slots: max(c.GetSlots(), 1),
-		Labels: labelsOf(c.GetLabels()), Version: c.GetVersion(),
+		Labels: labelsOf(c.GetLabels()), Version: c.GetVersion(), Capability: c.GetCapability(),
 	}
 	return w, w.validate()
 }
@@ -62,6 +62,7 @@ func (w *Worker) validate() error {
 		ValidateName("worker", w.Name),
 		ValidateLabels(labelsPB(w.Labels)),
 		validateValue("version", w.Version),
+		validateValue("capability", w.Capability),
 	)
 }
 
@@ -82,15 +83,20 @@ func (s *State) setWorker(w *Worker) {
 
 func (s *State) updateWorker(old, w *Worker) Result {
 	r := Result{Worker: w.Name}
-	if old.Slots == w.Slots && old.Version == w.Version && slices.Equal(old.Labels, w.Labels) {
+	if old.offers(w) {
 		r.Repeat = true
 		return r
 	}
 	next := *old
-	next.Slots, next.Labels, next.Version = w.Slots, w.Labels, w.Version
+	next.Slots, next.Labels, next.Version, next.Capability = w.Slots, w.Labels, w.Version, w.Capability
 	s.workers.set(&next)
 	s.emit(Event{Kind: WorkerRegistered, Pool: w.Pool, Worker: w.Name})
 	return r
+}
+
+// offers says whether nothing would change if the same worker registered as w.
+func (old *Worker) offers(w *Worker) bool {
+	return old.Slots == w.Slots && old.Version == w.Version && old.Capability == w.Capability && slices.Equal(old.Labels, w.Labels)
 }
 
 // forgetWorker frees a name, and forgets what the worker had cached.

@@ -16,6 +16,9 @@ func (g *Generator) register(*fsm.State) *pb.Command {
 		op.KeySha256 = Sum(g.name("key", 2))
 	}
 	op.Replace = g.chance(3)
+	if g.chance(3) {
+		op.Capability = g.name("cap-", 3)
+	}
 	return c
 }
 

@@ -1238,7 +1238,8 @@ type RegisterWorker struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Labels        []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
-	Replace       bool                   `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"` // the leader saw the old holder of the name silent for a TTL, without leases
+	Replace       bool                   `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"`      // the leader saw the old holder of the name silent for a TTL, without leases
+	Capability    string                 `protobuf:"bytes,8,opt,name=capability,proto3" json:"capability,omitempty"` // id of the one that the worker came with
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1320,6 +1321,13 @@ func (x *RegisterWorker) GetReplace() bool {
 		return x.Replace
 	}
 	return false
+}
+
+func (x *RegisterWorker) GetCapability() string {
+	if x != nil {
+		return x.Capability
+	}
+	return ""
 }
 
 type ForgetWorker struct {
@@ -1959,7 +1967,7 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x1a\n" +
 	"\x04Trim\x12\x12\n" +
 	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\"\x06\n" +
-	"\x04Tick\"\xc9\x01\n" +
+	"\x04Tick\"\xe9\x01\n" +
 	"\x0eRegisterWorker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1968,7 +1976,10 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12&\n" +
 	"\x06labels\x18\x05 \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x18\n" +
-	"\areplace\x18\a \x01(\bR\areplace\"6\n" +
+	"\areplace\x18\a \x01(\bR\areplace\x12\x1e\n" +
+	"\n" +
+	"capability\x18\b \x01(\tR\n" +
+	"capability\"6\n" +
 	"\fForgetWorker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"M\n" +

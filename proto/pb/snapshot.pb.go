@@ -538,6 +538,7 @@ type WorkerRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        *Worker                `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	KeySha256     []byte                 `protobuf:"bytes,2,opt,name=key_sha256,json=keySha256,proto3" json:"key_sha256,omitempty"`
+	Capability    string                 `protobuf:"bytes,3,opt,name=capability,proto3" json:"capability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +585,13 @@ func (x *WorkerRecord) GetKeySha256() []byte {
 		return x.KeySha256
 	}
 	return nil
+}
+
+func (x *WorkerRecord) GetCapability() string {
+	if x != nil {
+		return x.Capability
+	}
+	return ""
 }
 
 type HintRecord struct {
@@ -901,11 +909,14 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
 	"capability\x18\x01 \x01(\v2\x13.weir.v1.CapabilityR\n" +
 	"capability\x12!\n" +
-	"\ftoken_sha256\x18\x02 \x01(\fR\vtokenSha256\"V\n" +
+	"\ftoken_sha256\x18\x02 \x01(\fR\vtokenSha256\"v\n" +
 	"\fWorkerRecord\x12'\n" +
 	"\x06worker\x18\x01 \x01(\v2\x0f.weir.v1.WorkerR\x06worker\x12\x1d\n" +
 	"\n" +
-	"key_sha256\x18\x02 \x01(\fR\tkeySha256\"e\n" +
+	"key_sha256\x18\x02 \x01(\fR\tkeySha256\x12\x1e\n" +
+	"\n" +
+	"capability\x18\x03 \x01(\tR\n" +
+	"capability\"e\n" +
 	"\n" +
 	"HintRecord\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +

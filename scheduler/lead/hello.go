@@ -70,6 +70,10 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 	}
 	now := t.elapsed()
 	m := p.roster.enlist(g.hello.Name, now, t.graceOf(p, g.hello.Name))
+	if m.capability, m.revoked = g.by.CapabilityID, false; t.isRevoked(m.capability) {
+		t.dismissMember(p, m)
+		return nil, capabilityRevoked(m.capability)
+	}
 	how := "new"
 	if m.session != nil {
 		m.session.end(errSuperseded)
@@ -82,7 +86,7 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 		id: fmt.Sprintf("%d-%d", t.number, t.sessionNo), out: newOutbox(), flushed: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancelCause(stream.Context())
-	m.session, m.capability, m.met = s, g.by.CapabilityID, true
+	m.session, m.met = s, true
 	m.hear(now)
 	clear(m.unnamed)
 	t.welcome(s)

@@ -95,7 +95,7 @@ func (t *term) sessionOf(pool, name string) *session {
 func (t *term) register(ctx context.Context, g guest) error {
 	c := &pb.RegisterWorker{
 		Pool: g.hello.Pool, Name: g.hello.Name, KeySha256: g.key[:], Slots: g.hello.Slots,
-		Labels: slices.Clone(g.hello.Labels), Version: g.hello.Version,
+		Labels: slices.Clone(g.hello.Labels), Version: g.hello.Version, Capability: g.by.CapabilityID,
 	}
 	slices.SortFunc(c.Labels, func(a, b *pb.Label) int { return strings.Compare(a.GetName(), b.GetName()) })
 	var known *fsm.Worker
@@ -108,7 +108,8 @@ func (t *term) register(ctx context.Context, g guest) error {
 		}
 		c.Replace = true
 		t.log.Info("a worker's name goes to another instance key", "pool", c.Pool, "worker", c.Name)
-	case known.Slots == max(c.Slots, 1) && known.Version == c.Version && slices.Equal(known.Labels, labelsOf(c.Labels)):
+	case known.Slots == max(c.Slots, 1) && known.Version == c.Version && known.Capability == c.Capability &&
+		slices.Equal(known.Labels, labelsOf(c.Labels)):
 		return nil
 	}
 	_, err := t.store.Propose(ctx, &pb.Command{Op: &pb.Command_RegisterWorker{RegisterWorker: c}})

@@ -163,7 +163,10 @@ func (t *term) granted(p *pool, e fsm.Event, f fact) {
 	if e.Attempt == 1 {
 		t.metrics.waiting.Observe(float64(f.attempt.Started-f.job.Submitted) / 1000)
 	}
-	if m.session != nil {
+	switch {
+	case m.revoked: // while the grant was on its way
+		t.takeBack(e.Lease)
+	case m.session != nil:
 		m.session.sendGrant(grantOf(f.job, f.attempt, p.limits))
 	}
 }

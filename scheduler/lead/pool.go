@@ -81,10 +81,16 @@ func (t *term) loadPool(s *fsm.State, p *fsm.Pool) {
 	})
 	for w := range s.Workers(p.Name) {
 		m := r.roster.enlist(w.Name, now, t.graceOf(r, w.Name))
+		m.capability = w.Capability
 		clear(m.leases)
 	}
 	for j := range s.Leases(p.Name) {
 		t.hold(r, j.Lease, j)
+	}
+	for _, m := range r.roster.members {
+		if isRevoked(s, m.capability) {
+			t.dismissMember(r, m)
+		}
 	}
 	r.plan.Resume()
 }

@@ -29,7 +29,8 @@ type member struct {
 	pardoned time.Duration // when it had been heard last as its silence was pardoned; 0: never
 
 	session    *session // nil: not connected
-	capability string   // id of the one that its latest session came with
+	capability string   // id of the one that it came with last
+	revoked    bool     // that one is: what it still holds is taken back
 }
 
 // verdict is what silence has led to.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/raftnode"
 )
 
@@ -224,41 +223,6 @@ func TestAllWorkersDead(t *testing.T) {
 		if held := time.Duration(a.Ended-a.Started) * time.Millisecond; held < 2*quick.LeaseTTL {
 			t.Errorf("job %d: the lease was over after %v, before the second time to live was", id+1, held)
 		}
-	}
-}
-
-// A revoked capability ends its sessions and leases at once; no attempt counts as
-// failed, and the builds are stopped.
-func TestRevocation(t *testing.T) {
-	c := newCluster(t, quick)
-	r := c.do(&pb.Command{Op: &pb.Command_CreateCapability{CreateCapability: &pb.CreateCapability{
-		Capability:  &pb.Capability{Kind: pb.CapabilityKind_CAPABILITY_WORKER, Pools: []string{"p"}},
-		TokenSha256: make([]byte, 32),
-	}}})
-	revoked := c.connectBy(hello("revoked", 1), Caller{CapabilityID: r.ID})
-	other := c.connectBy(hello("other", 1), Caller{CapabilityID: "another"})
-	first, second := c.submit(&pb.JobSpec{}), c.submit(&pb.JobSpec{})
-	g := revoked.awaitGrant()
-	kept := other.awaitGrant()
-	if g.Job+kept.Job != uint64(first+second) {
-		t.Fatalf("grants: %v, %v", g, kept)
-	}
-	c.do(&pb.Command{Op: &pb.Command_RevokeCapability{RevokeCapability: &pb.RevokeCapability{Id: r.ID}}})
-	c.leader.CapabilityRevoked(r.ID) // the event of it has the same effect; twice is once
-	if err := revoked.awaitEnd(); !is(err, reason.Unauthenticated) {
-		t.Errorf("the session ended: %v", err)
-	}
-	if s := revoked.awaitStop(); s.Lease != g.Lease || s.Reason != pb.StopReason_STOP_FENCED {
-		t.Errorf("stop: %v", s)
-	}
-	c.awaitState(fsm.JobID(g.Job), pb.JobState_JOB_STATE_QUEUED)
-	j := c.job(fsm.JobID(g.Job))
-	if j.Failures != 0 || j.Attempts[0].Outcome.GetKind() != pb.OutcomeKind_OUTCOME_WORKER_REVOKED {
-		t.Errorf("job: %+v", j)
-	}
-	other.finish(kept.Lease, pb.OutcomeKind_OUTCOME_SUCCEEDED)
-	if next := other.awaitGrant(); next.Job != g.Job || next.Attempt != 2 {
-		t.Errorf("grant: %v", next)
 	}
 }
 

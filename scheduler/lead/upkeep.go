@@ -119,6 +119,7 @@ func (t *term) suspectSelf(p *pool, v verdict) {
 // loss is a lease to be given up.
 type loss struct {
 	lease fsm.LeaseID
+	kind  pb.OutcomeKind
 	why   string
 }
 
@@ -127,15 +128,19 @@ type loss struct {
 func (t *term) losses(p *pool, v verdict, now time.Duration) (all []loss) {
 	for _, m := range v.over {
 		m.grace = now + again // if this fails
+		kind := pb.OutcomeKind_OUTCOME_WORKER_LOST
+		if m.revoked {
+			kind = pb.OutcomeKind_OUTCOME_WORKER_REVOKED
+		}
 		why := fmt.Sprintf("worker %s was not heard for %v", m.name, (now - m.lastHeard()).Round(100*time.Millisecond))
 		t.log.Warn("giving up the leases of a silent worker", "pool", p.name, "worker", m.name, "leases", len(m.leases))
 		for id := range m.leases {
-			all = append(all, loss{id, why})
+			all = append(all, loss{id, kind, why})
 		}
 	}
 	for _, o := range v.orphans {
 		t.log.Warn("giving up a lease of which its worker says nothing", "pool", p.name, "worker", o.member.name, "lease", o.lease)
-		all = append(all, loss{o.lease, fmt.Sprintf("worker %s neither runs it nor has reported its end", o.member.name)})
+		all = append(all, loss{o.lease, pb.OutcomeKind_OUTCOME_WORKER_LOST, fmt.Sprintf("worker %s neither runs it nor has reported its end", o.member.name)})
 	}
 	return all
 }
@@ -153,7 +158,7 @@ func (t *term) expire(losses []loss) {
 			return // the check is made again
 		}
 		for _, l := range losses {
-			t.propose("expire lease", expireLease(l.lease, pb.OutcomeKind_OUTCOME_WORKER_LOST, l.why))
+			t.propose("expire lease", expireLease(l.lease, l.kind, l.why))
 		}
 	})
 }

@@ -38,7 +38,8 @@ func (m *Model) applyAdmin(c *pb.Command) fsm.Result {
 }
 
 func (m *Model) register(c *pb.RegisterWorker) fsm.Result {
-	w := &fsm.Worker{Pool: c.GetPool(), Name: c.GetName(), Key: fsm.Digest(c.GetKeySha256()), Slots: max(c.GetSlots(), 1), Version: c.GetVersion(), FirstSeen: m.now}
+	w := &fsm.Worker{Pool: c.GetPool(), Name: c.GetName(), Key: fsm.Digest(c.GetKeySha256()), Slots: max(c.GetSlots(), 1), Version: c.GetVersion(), FirstSeen: m.now,
+		Capability: c.GetCapability()}
 	for _, l := range c.GetLabels() {
 		w.Labels = append(w.Labels, fsm.Label{Name: l.GetName(), Value: l.GetValue()})
 	}
@@ -48,7 +49,7 @@ func (m *Model) register(c *pb.RegisterWorker) fsm.Result {
 	id := [2]string{w.Pool, w.Name}
 	if old := m.workers[id]; old != nil && old.Key == w.Key {
 		w.FirstSeen = old.FirstSeen
-		if w.Slots == old.Slots && slices.Equal(w.Labels, old.Labels) {
+		if w.Slots == old.Slots && w.Capability == old.Capability && slices.Equal(w.Labels, old.Labels) {
 			return fsm.Result{Worker: w.Name, Repeat: true}
 		}
 	} else if old != nil {

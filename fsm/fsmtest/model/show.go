@@ -42,8 +42,8 @@ func (m *Model) showPools() string {
 }
 
 func showWorker(w *fsm.Worker) string {
-	return fmt.Sprintf("%s/%s since %d: slots %d, free %d, leases %d, labels %v, key %x",
-		w.Pool, w.Name, w.FirstSeen, w.Slots, w.Free(), w.Leases, w.Labels, w.Key[:4])
+	return fmt.Sprintf("%s/%s since %d: slots %d, free %d, leases %d, labels %v, key %x, capability %q",
+		w.Pool, w.Name, w.FirstSeen, w.Slots, w.Free(), w.Leases, w.Labels, w.Key[:4], w.Capability)
 }
 
 func (m *Model) showWorkers() string {
