@@ -40,7 +40,11 @@ func (s *Server) Session(stream pb.WorkerService_SessionServer) error {
 	}
 	switch r := s.routeWorker(stream.Context(), hello.Relay); {
 	case r.here:
-		return s.Leader.Serve(stream, hello, caller(stream.Context()))
+		by, err := s.confirmWorker(stream.Context(), pb.WorkerService_Session_FullMethodName, hello.Pool, hello.Name)
+		if err != nil {
+			return err
+		}
+		return s.Leader.Serve(stream, hello, by)
 	case r.relay != "":
 		return s.relay(stream, r.relay, pb.WorkerService_Session_FullMethodName, first)
 	default:
@@ -63,7 +67,11 @@ func (s *Server) ShipLogs(stream pb.WorkerService_ShipLogsServer) error {
 	}
 	switch r := s.routeWorker(stream.Context(), hello.Relay); {
 	case r.here:
-		return s.Logs.Ship(stream, hello, caller(stream.Context()))
+		by, err := s.confirmWorker(stream.Context(), pb.WorkerService_ShipLogs_FullMethodName, hello.Pool, hello.Name)
+		if err != nil {
+			return err
+		}
+		return s.Logs.Ship(stream, hello, by)
 	case r.relay != "":
 		return s.relay(stream, r.relay, pb.WorkerService_ShipLogs_FullMethodName, first)
 	default:
@@ -84,7 +92,7 @@ func awaitHello[M any](ctx context.Context, receive func() (*M, error)) (*M, err
 func workerOf(ctx context.Context, pool, name string) error {
 	id := auth.From(ctx)
 	if id.Kind == auth.Unverified {
-		return nil // the leader tells; this node only shows the way
+		return nil // the leader tells (confirmWorker); this node only shows the way
 	}
 	if err := errors.Join(fsm.ValidateName("pool", pool), fsm.ValidateName("worker", name)); err != nil {
 		return invalid("%v", err)
@@ -95,6 +103,22 @@ func workerOf(ctx context.Context, pool, name string) error {
 	return &fsm.Refusal{Kind: reason.Denied, Message: fmt.Sprintf(
 		"worker %s: the capability is for pool %s, not for %s: start it with --pool %[2]s, or ask for a capability of pool %[3]s: weir cap create",
 		name, strings.Join(id.Pools, ", "), pool)}
+}
+
+// confirmWorker returns who opened a worker's stream that is served here. A
+// token that this node did not know when the stream was opened is looked up now
+// that it leads: it may have come into office while the worker said nothing.
+func (s *Server) confirmWorker(ctx context.Context, method, pool, name string) (lead.Caller, error) {
+	if auth.From(ctx).Kind == auth.Unverified {
+		var err error
+		if ctx, err = s.Guard.Confirm(ctx, method); err != nil {
+			return lead.Caller{}, err
+		}
+		if err := workerOf(ctx, pool, name); err != nil {
+			return lead.Caller{}, err
+		}
+	}
+	return caller(ctx), nil
 }
 
 // route says what becomes of a worker's stream on this node.

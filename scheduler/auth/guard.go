@@ -57,11 +57,18 @@ func (g *Guard) admit(ctx context.Context, method string) (Identity, error) {
 }
 
 // Confirm checks an identity again that was let through Unverified because
-// another node was to decide, and now this one must.
+// another node was to decide, and now this one must. A stream belongs to the
+// capability from then on, and ends when that is revoked.
 func (g *Guard) Confirm(ctx context.Context, method string) (context.Context, error) {
 	id, err := g.identify(ctx, false)
 	if err == nil {
 		err = permit(id, method)
+	}
+	if s, ok := ctx.Value(streamKey{}).(*stream); ok && err == nil {
+		g.streams.move(s, id.Capability)
+		if g.isRevoked(id.Capability) { // since it was looked up
+			err = revoked(id.Capability)
+		}
 	}
 	if err != nil {
 		g.refused(id, method, err)

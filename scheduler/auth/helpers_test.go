@@ -55,9 +55,14 @@ func (t *testState) apply(tb testing.TB, c *pb.Command) fsm.Result {
 func (t *testState) grant(tb testing.TB, c *pb.Capability) (capability.Token, string) {
 	tb.Helper()
 	token := capability.NewToken()
+	return token, t.grantToken(tb, token, c)
+}
+
+func (t *testState) grantToken(tb testing.TB, token capability.Token, c *pb.Capability) (id string) {
+	tb.Helper()
 	hash := sha256.Sum256([]byte(token.Reveal()))
 	r := t.apply(tb, &pb.Command{Op: &pb.Command_CreateCapability{CreateCapability: &pb.CreateCapability{Capability: c, TokenSha256: hash[:]}}})
-	return token, r.ID
+	return r.ID
 }
 
 func (t *testState) revoke(tb testing.TB, id string) {

@@ -23,6 +23,8 @@ type stream struct {
 	grpc.ServerStream
 	ctx context.Context
 	end context.CancelCauseFunc
+
+	capability string // under which it is in streams.open, whose mu guards it
 }
 
 // ended is the cause of a stream that was ended from outside.
@@ -56,17 +58,36 @@ func End(ctx context.Context, err error) {
 func (t *streams) add(capability string, s *stream) (remove func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.link(capability, s)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.unlink(s)
+	}
+}
+
+// move registers an open stream under another capability.
+func (t *streams) move(s *stream, capability string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, open := t.open[s.capability][s]; open {
+		t.unlink(s)
+		t.link(capability, s)
+	}
+}
+
+func (t *streams) link(capability string, s *stream) {
 	if t.open[capability] == nil {
 		t.open[capability] = map[*stream]struct{}{}
 	}
 	t.open[capability][s] = struct{}{}
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.open[capability], s)
-		if len(t.open[capability]) == 0 {
-			delete(t.open, capability)
-		}
+	s.capability = capability
+}
+
+func (t *streams) unlink(s *stream) {
+	delete(t.open[s.capability], s)
+	if len(t.open[s.capability]) == 0 {
+		delete(t.open, s.capability)
 	}
 }
 

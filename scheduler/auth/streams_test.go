@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -78,5 +79,47 @@ func TestRevokedWhileOpening(t *testing.T) {
 	f.state.revoke(t, id)
 	if !f.guard.isRevoked(id) || !f.guard.isRevoked("cap-99") || f.guard.isRevoked("") {
 		t.Error("isRevoked is wrong")
+	}
+}
+
+// A stream whose capability this node had not heard of when it was opened ends
+// with that capability once it has been confirmed.
+func TestAConfirmedStreamEndsWithItsCapability(t *testing.T) {
+	f := newFixture(t)
+	f.leads = false
+	token := capability.NewToken()
+	s, err := pb.NewJobServiceClient(f.conn(t, nil)).SubmitStream(with(t, token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(&pb.SubmitRequest{Pool: "wait"}); err != nil {
+		t.Fatal(err)
+	}
+	handler := <-f.sent
+	if kind := From(handler).Kind; kind != Unverified {
+		t.Fatalf("the stream is %v", kind)
+	}
+	f.leads = true
+	method := pb.JobService_SubmitStream_FullMethodName
+	if _, err := f.guard.Confirm(handler, method); err == nil || !strings.Contains(err.Error(), "does not know the capability's token") {
+		t.Errorf("an unknown token is confirmed: %v", err)
+	}
+	id := f.state.grantToken(t, token, &pb.Capability{Kind: pb.CapabilityKind_CAPABILITY_SUBMIT, Client: "ci"})
+	confirmed, err := f.guard.Confirm(handler, method)
+	if err != nil || From(confirmed).Capability != id {
+		t.Fatalf("confirmed as %v, %v", From(confirmed), err)
+	}
+	f.state.revoke(t, id)
+	f.guard.Revoked(id)
+	if _, err := s.Recv(); err == nil || !strings.Contains(err.Error(), "capability "+id+" was revoked") {
+		t.Errorf("the stream ended with %v", err)
+	}
+	<-handler.Done()
+	f.guard.Wait()
+	if open := f.guard.streams.holders(); len(open) > 0 {
+		t.Errorf("streams of %q are left", open)
+	}
+	if _, err := f.guard.Confirm(handler, method); err == nil || len(f.guard.streams.holders()) > 0 {
+		t.Errorf("a stream that has ended is confirmed: %v", err)
 	}
 }

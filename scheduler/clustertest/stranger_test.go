@@ -1,0 +1,48 @@
+package clustertest
+
+import (
+	"bytes"
+	"testing"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
+)
+
+// A follower cannot tell what an unknown token is for. Who opens a worker's
+// streams with one, and says hello only when that node has come into office, is
+// refused all the same.
+func TestAStrangerWaitsForANodeToLead(t *testing.T) {
+	c := Start(t, Options{})
+	c.NewPool("p", nil)
+	next := c.Followers()[0]
+	conn := rawConn(t, c, c.Admin, next)
+	unknown := metadata.AppendToOutgoingContext(c.Context(), reason.MetaAuthorization, "Bearer "+capability.NewToken().Reveal())
+	session, err := pb.NewWorkerServiceClient(conn).Session(unknown)
+	c.must(err)
+	logs, err := pb.NewWorkerServiceClient(conn).ShipLogs(unknown)
+	c.must(err)
+	_, err = pb.NewMembershipClient(conn).Status(bearer(c.Context(), c.Admin), &pb.StatusRequest{})
+	c.must(err) // and the streams came before this call
+
+	_, err = c.Client(c.Admin).Members().TransferLeadership(c.Context(), &pb.TransferLeadershipRequest{To: next.Name})
+	c.must(err)
+	c.Wait(next.Name+" to lead", next.Leads)
+	c.must(session.Send(&pb.WorkerMessage{Hello: &pb.WorkerHello{Pool: "p", Name: "stranger", InstanceKey: bytes.Repeat([]byte("k"), 32), Slots: 1, BootId: "b"}}))
+	if m, err := session.Recv(); client.Reason(err) != reason.Unauthenticated {
+		t.Errorf("the session of a stranger: %v, %v", m, err)
+	}
+	c.must(logs.Send(&pb.LogUp{Hello: &pb.LogHello{Pool: "p", Name: "stranger", InstanceKey: bytes.Repeat([]byte("k"), 32)}}))
+	if m, err := logs.Recv(); client.Reason(err) != reason.Unauthenticated {
+		t.Errorf("the logs of a stranger: %v, %v", m, err)
+	}
+	next.Server.Store().View(func(s *fsm.State) {
+		for w := range s.Workers("p") {
+			t.Errorf("worker %v was registered", w)
+		}
+	})
+}
