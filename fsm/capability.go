@@ -118,7 +118,7 @@ func (s *State) revokeCapability(c *pb.RevokeCapability) Result {
 	case cp.Revoked != 0:
 		return Result{ID: cp.ID, Repeat: true}
 	case cp.adminGood() && s.admins == 1:
-		return refuse(Refused, "capability %s is the last admin's; make another first (weir cap create --kind admin), then revoke this one with it", cp.ID)
+		return refuse(Refused, "capability %s is the last admin's; make another first (weir cap create admin), then revoke this one with it", cp.ID)
 	}
 	s.revoke(cp)
 	return Result{ID: cp.ID}

@@ -40,7 +40,7 @@ var remedies = map[Problem]string{
 	Expired:            "the certificate of %s has expired: issue a new one with 'weir tls cert create' and put its files in place, no restart is needed",
 	ExpiredCA:          "the CA certificate %s has expired: create a new CA with 'weir tls ca create' and issue every certificate again",
 	NotYetValid:        "the certificate of %s is not valid yet: check the clocks of both machines",
-	OtherCA:            "the certificate of %s is signed by another CA: this is another cluster, or --ca-file lacks the CA that signed it",
+	OtherCA:            "the certificate of %s is signed by another CA: this is another cluster, or ca.pem in --tls-dir lacks the CA that signed it",
 	PinMismatch:        "the CA of %s is not the pinned one: this is another cluster or an impostor; if the CA was replaced, ask for a new capability with 'weir cap create'",
 	WrongName:          "the certificate of %s does not name the address that was dialled: dial one that it names, or issue it again with this host",
 	NotANode:           "the certificate of %s is not a node's: issue one with 'weir tls cert create' for the node role",

@@ -92,7 +92,7 @@ func (g *Guard) identify(ctx context.Context, mayDefer bool) (Identity, error) {
 		id.Kind = Node
 		return id, nil
 	case token == "":
-		return id, refuse(reason.Unauthenticated, "no capability was given: pass one with --cap, WEIR_CAPABILITY or a capability file")
+		return id, refuse(reason.Unauthenticated, "no capability was given: pass one with --connect, WEIR_CAPABILITY or a capability file")
 	}
 	id.Node = "" // the token says who calls; the certificate is of the node that passes it on
 	return g.lookUp(id, token, mayDefer)
