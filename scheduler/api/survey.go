@@ -48,30 +48,45 @@ func (s *Survey) take() string {
 			others = append(others, m)
 		}
 	}
-	said, answered := s.ask(others)
+	said, up := s.ask(others)
 	var b strings.Builder
 	fmt.Fprintf(&b, "no leader, nothing was changed: node %s answers (%s)", s.Name, s.Self())
 	for _, line := range said {
 		b.WriteString("; " + line)
 	}
-	b.WriteString(". " + advice(len(members), answered+1))
+	b.WriteString(". " + advice(s.voters(members, up)))
 	return b.String()
 }
 
-func advice(members, up int) string {
-	need := members/2 + 1
+// voters counts the members that elect a leader, and those of them that are up:
+// this node, and who answered.
+func (s *Survey) voters(members []raftnode.Member, answered map[string]bool) (all, up int) {
+	for _, m := range members {
+		if !m.Voter {
+			continue
+		}
+		all++
+		if m.Name == s.Name || answered[m.Name] {
+			up++
+		}
+	}
+	return all, up
+}
+
+func advice(voters, up int) string {
+	need := voters/2 + 1
 	switch {
-	case members <= 1:
-		return "See 'weir raft list --stale' for what this node waits for"
+	case voters <= 1:
+		return "See 'weir status' for what this node waits for"
 	case up < need:
-		return fmt.Sprintf("%d of %d nodes must be up and reach each other, and only %d answered: start or reconnect another; reads with --stale work meanwhile", need, members, up)
+		return fmt.Sprintf("%d of %d nodes must be up and reach each other, and only %d answered: start or reconnect another; reads with --stale work meanwhile", need, voters, up)
 	default:
 		return "Enough nodes are up: they elect a leader as soon as they reach each other; try again in a moment"
 	}
 }
 
-// ask returns a line for each node, and how many answered.
-func (s *Survey) ask(others []raftnode.Member) (lines []string, answered int) {
+// ask returns a line for each node, and the names of those that answered.
+func (s *Survey) ask(others []raftnode.Member) (lines []string, answered map[string]bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), surveyWait)
 	defer cancel()
 	lines = make([]string, len(others))
@@ -81,10 +96,9 @@ func (s *Survey) ask(others []raftnode.Member) (lines []string, answered int) {
 		wg.Go(func() { lines[i], oks[i] = s.askOne(ctx, m) })
 	}
 	wg.Wait()
-	for _, ok := range oks {
-		if ok {
-			answered++
-		}
+	answered = map[string]bool{}
+	for i, ok := range oks {
+		answered[others[i].Name] = ok
 	}
 	return lines, answered
 }
