@@ -67,6 +67,9 @@ func checkCommand(s *pb.JobSpec) error {
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
+// reservedEnv begins the names that only the worker gives.
+const reservedEnv = "WEIR_"
+
 func checkEnv(s *pb.JobSpec) error {
 	env := s.GetCommand().Env
 	if len(env) > MaxEnv {
@@ -78,6 +81,8 @@ func checkEnv(s *pb.JobSpec) error {
 		switch {
 		case !envName.MatchString(e.GetName()):
 			return invalid("environment variable %s: a name is 1 to 128 letters, digits and '_', and begins with no digit", quote(e.GetName()))
+		case strings.HasPrefix(e.Name, reservedEnv):
+			return invalid("environment variable %s: names that begin with %s are the worker's", e.Name, reservedEnv)
 		case seen[e.Name]:
 			return invalid("environment variable %s is set twice", e.Name)
 		case strings.ContainsRune(e.Value, 0):
@@ -120,6 +125,9 @@ func checkGit(s *pb.JobSpec) error {
 		if !commitHash.MatchString(c) {
 			return invalid("commit %s: give its full hash, 40 or 64 hex digits (git rev-parse REF prints it): a name could mean another commit for the next attempt", quote(c))
 		}
+		if len(c) != len(git.Commits[0]) {
+			return invalid("the git context names commits of 40 and of 64 digits: a repository has hashes of one length")
+		}
 	}
 	return nil
 }
@@ -129,8 +137,8 @@ func checkURL(text string) error {
 	if text == "" || len(text) > MaxURL {
 		return invalid("the repository's URL is %d bytes, want 1 to %d", len(text), MaxURL)
 	}
-	if strings.HasPrefix(text, "-") || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return invalid("the repository's URL begins with '-' or contains a space or a control character")
+	if strings.HasPrefix(text, "-") || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '"' || r == '\\' }) {
+		return invalid("the repository's URL begins with '-' or contains a space, a quote, a backslash or a control character")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
@@ -144,8 +152,14 @@ func checkURL(text string) error {
 	if strings.HasPrefix(u.Hostname(), "-") || strings.HasPrefix(u.User.Username(), "-") {
 		return invalid("the repository's URL has a host or user that begins with '-'")
 	}
-	if _, has := u.User.Password(); has || u.User != nil && u.Scheme != "ssh" {
+	if _, has := u.User.Password(); has || u.User != nil && (u.Scheme != "ssh" || strings.Contains(u.User.Username(), ":")) {
 		return invalid("the repository's URL carries credentials, which everyone who sees the job could read: leave them out, and give the worker access instead")
+	}
+	if strings.Trim(u.Path, "/") == "" || strings.HasPrefix(u.Path, "/-") {
+		return invalid("the repository's URL names no repository on its host: write SCHEME://HOST/PATH")
+	}
+	if u.Fragment != "" {
+		return invalid("the repository's URL has a fragment (what follows '#'): leave it out, and name the commit instead")
 	}
 	return nil
 }

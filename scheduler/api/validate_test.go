@@ -10,7 +10,7 @@ import (
 func good() *pb.JobSpec {
 	return &pb.JobSpec{
 		Kind: &pb.JobSpec_Command{Command: &pb.CommandJob{Argv: []string{"make", "-j2", ""}, Env: []*pb.EnvVar{{Name: "A_1", Value: "x=y"}}, Dir: "sub/dir"}},
-		Git:  &pb.GitContext{Url: "https://example.org/r.git", Commits: []string{strings.Repeat("a1", 20), strings.Repeat("b2", 32)}},
+		Git:  &pb.GitContext{Url: "https://example.org/r.git", Commits: []string{strings.Repeat("a1", 20), strings.Repeat("b2", 20)}},
 	}
 }
 
@@ -30,6 +30,8 @@ func TestSpecRefusals(t *testing.T) {
 		"zero byte in argv":   {func(s *pb.JobSpec) { s.GetCommand().Argv[1] = "a\x00b" }, "zero byte"},
 		"bad variable":        {func(s *pb.JobSpec) { s.GetCommand().Env[0].Name = "1A" }, "environment variable"},
 		"variable with =":     {func(s *pb.JobSpec) { s.GetCommand().Env[0].Name = "A=B" }, "environment variable"},
+		"worker's variable":   {func(s *pb.JobSpec) { s.GetCommand().Env[0].Name = "WEIR_JOB_ID" }, "are the worker's"},
+		"variable like it":    {func(s *pb.JobSpec) { s.GetCommand().Env[0].Name = "WEIRD" }, ""},
 		"variable twice":      {func(s *pb.JobSpec) { c := s.GetCommand(); c.Env = append(c.Env, c.Env[0]) }, "set twice"},
 		"zero byte in value":  {func(s *pb.JobSpec) { s.GetCommand().Env[0].Value = "\x00" }, "zero byte"},
 		"long environment":    {func(s *pb.JobSpec) { s.GetCommand().Env[0].Value = strings.Repeat("x", MaxEnvBytes) }, "environment is"},
@@ -44,6 +46,8 @@ func TestSpecRefusals(t *testing.T) {
 		"bad label":           {func(s *pb.JobSpec) { s.Labels = []*pb.Label{{Name: "a b"}} }, "label"},
 		"bad hint":            {func(s *pb.JobSpec) { s.CacheHint = "a\nb" }, "control character"},
 		"no commit":           {func(s *pb.JobSpec) { s.Git.Commits = nil }, "0 commits"},
+		"hashes of two sizes": {func(s *pb.JobSpec) { s.Git.Commits[1] = strings.Repeat("b2", 32) }, "of one length"},
+		"hashes of 64 digits": {func(s *pb.JobSpec) { s.Git.Commits = []string{strings.Repeat("b2", 32)} }, ""},
 		"too many commits":    {func(s *pb.JobSpec) { s.Git.Commits = strings.Split("a"+strings.Repeat(" a", 16), " ") }, "17 commits"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,6 +69,20 @@ func TestURLs(t *testing.T) {
 		"https://[2001:db8::1]/r":                "",
 		"":                                       "0 bytes",
 		"https://" + strings.Repeat("x", MaxURL): "bytes",
+		"https://example.org/x?y=z":              "",
+		"https://example.org/a-b/-c":             "",
+		"https://example.org":                    "names no repository",
+		"https://example.org/":                   "names no repository",
+		"https://example.org//":                  "names no repository",
+		"ssh://example.org/-x":                   "names no repository",
+		"https://example.org/x#main":             "fragment",
+		"https://example.org/\"x":                "quote",
+		`https://example.org/x\y`:                "backslash",
+		"ftp://example.org/x":                    "scheme",
+		"https:example.org/x":                    "SCHEME://HOST",
+		"HTTPS//x":                               "SCHEME://HOST",
+		"ssh://git%3Ahunter2@example.org/x":      "carries credentials",
+		"https://user%3Ahunter2@example.org/x":   "carries credentials",
 		"-oProxyCommand=x":                       "begins with '-'",
 		"--upload-pack=touch /tmp/x":             "begins with '-'",
 		"https://example.org/a b":                "space",
