@@ -61,6 +61,40 @@ func TestRefusalIsNotRetried(t *testing.T) {
 	}
 }
 
+// A busy leader has done nothing: every call may come again, and to the same node.
+func TestABusyLeaderIsAskedAgain(t *testing.T) {
+	var calls [2]atomic.Int64
+	busy := func(i int) func() error {
+		return func() error {
+			if calls[i].Add(1) < 3 {
+				return refusal(codes.Unavailable, reason.Busy)
+			}
+			return nil
+		}
+	}
+	a, b := &fakeNode{create: busy(0)}, &fakeNode{create: busy(1)}
+	var notices []string
+	cl := newCluster(t, a, b).client(t, Options{Notice: func(l string) { notices = append(notices, l) }})
+	if _, err := cl.Admin().CreatePool(t.Context(), &pb.CreatePoolRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if first, second := calls[0].Load(), calls[1].Load(); first+second != 3 || first*second != 0 {
+		t.Errorf("%d calls of one busy node, %d of the other; want 3 of the same", first, second)
+	}
+	if len(notices) != 1 || !strings.Contains(notices[0], "busy") {
+		t.Errorf("the notices are %q", notices)
+	}
+}
+
+// When it stays busy for longer than the client's patience, that is the answer.
+func TestALeaderThatStaysBusy(t *testing.T) {
+	a := &fakeNode{create: func() error { return refusal(codes.Unavailable, reason.Busy) }}
+	_, err := newCluster(t, a).client(t, Options{Patience: 200 * time.Millisecond}).Admin().CreatePool(t.Context(), &pb.CreatePoolRequest{})
+	if Reason(err) != reason.Busy {
+		t.Errorf("have %v, want busy", err)
+	}
+}
+
 // A change that could not be recognised when it comes again is never made twice.
 func TestUnknownOutcomeOfAnUnrepeatableCall(t *testing.T) {
 	var calls atomic.Int64

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
 )
 
 // explainFor bounds the questions asked once a call has given up.
@@ -101,6 +102,9 @@ func (n NodeReport) says() string {
 func (c *Client) explain(ctx context.Context, cause error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if Reason(cause) == reason.Busy { // it has a leader, which has said what is wrong
+		return cause
 	}
 	ctx, cancel := context.WithTimeout(ctx, explainFor)
 	defer cancel()

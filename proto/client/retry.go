@@ -85,16 +85,18 @@ func retryable(method string, err error) bool {
 	}
 	switch status.Code(err) {
 	case codes.Unavailable:
-		return Reason(err) == reason.NoLeader || repeatable[method]
+		why := Reason(err) // of these two nothing has happened
+		return why == reason.NoLeader || why == reason.Busy || repeatable[method]
 	case codes.DeadlineExceeded:
 		return repeatable[method]
 	}
 	return false
 }
 
-// elsewhere says whether another node may do better.
+// elsewhere says whether another node may do better. A busy leader stays the
+// leader.
 func elsewhere(err error) bool {
-	return status.Code(err) == codes.Unavailable
+	return status.Code(err) == codes.Unavailable && Reason(err) != reason.Busy
 }
 
 func passing(err error) string {
@@ -102,8 +104,11 @@ func passing(err error) string {
 	if errors.As(err, &unreached) {
 		return "no node answers; trying again"
 	}
-	if Reason(err) == reason.NoLeader {
+	switch Reason(err) {
+	case reason.NoLeader:
 		return "the cluster has no leader at the moment; trying again"
+	case reason.Busy:
+		return "the cluster is busy: too many changes are waiting; trying again"
 	}
 	return "the node went away; trying another"
 }

@@ -30,7 +30,7 @@ func TestStatus(t *testing.T) {
 		"not leader":          {fmt.Errorf("x: %w", raftnode.ErrNotLeader), codes.Unavailable, reason.NoLeader},
 		"stopping":            {raftnode.ErrClosed, codes.Unavailable, reason.NoLeader},
 		"unknown outcome":     {fmt.Errorf("%w: %w", raftnode.ErrUnknownOutcome, context.DeadlineExceeded), codes.Unavailable, reason.UnknownOutcome},
-		"busy":                {raftnode.ErrBusy, codes.ResourceExhausted, reason.Full},
+		"busy":                {raftnode.ErrBusy, codes.Unavailable, reason.Busy},
 		"too large":           {raftnode.ErrTooLarge, codes.InvalidArgument, reason.Invalid},
 		"membership":          {fmt.Errorf("%w: only voter", raftnode.ErrRefused), codes.FailedPrecondition, reason.Refused},
 		"no member":           {raftnode.ErrNoMember, codes.NotFound, reason.NotFound},
@@ -110,6 +110,7 @@ func TestWhatAFailedConnectionMeans(t *testing.T) {
 		"write":                 {lost, false, reason.UnknownOutcome},
 		"write that timed out":  {status.Error(codes.DeadlineExceeded, "late"), false, reason.UnknownOutcome},
 		"the leader's own word": {Status(raftnode.ErrUnknownOutcome), true, reason.UnknownOutcome},
+		"the leader is busy":    {Status(raftnode.ErrBusy), false, reason.Busy},
 		"refusal":               {Status(&fsm.Refusal{Kind: fsm.Conflict}), false, reason.Conflict},
 		"not about this":        {status.Error(codes.Internal, "x"), false, ""},
 	} {

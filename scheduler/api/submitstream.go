@@ -82,7 +82,7 @@ func submitFailure(seq uint64, err error) *pb.SubmitReply {
 	kind := reasonFor(err)
 	return &pb.SubmitReply{Seq: seq, Error: &pb.SubmitError{
 		Kind: kind, Message: s.Message(),
-		Retry: kind == reason.NoLeader || kind == reason.UnknownOutcome || errors.Is(err, raftnode.ErrBusy),
+		Retry: kind == reason.NoLeader || kind == reason.UnknownOutcome || kind == reason.Busy,
 	}}
 }
 
