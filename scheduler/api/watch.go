@@ -16,7 +16,9 @@ import (
 
 // Watch sends a job's state now and after each change, until it settles. While
 // the job waits, its place and the reason are sent when they change, at most
-// once a second. It ends as no_leader when this node's office does.
+// once a second. It ends as no_leader when this node's office does. With
+// CancelOnDisconnect the job is cancelled when the client leaves and does not
+// come back.
 func (s *Server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.JobEvent]) error {
 	ctx, cancel, err := s.whileLeading(stream.Context())
 	if err != nil {
@@ -25,11 +27,27 @@ func (s *Server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[p
 	defer cancel()
 	w := s.watches.watchJob(fsm.JobID(req.Id))
 	defer s.watches.forgetJob(w)
+	if !req.CancelOnDisconnect {
+		return s.watch(ctx, w, stream)
+	}
+	id := auth.From(ctx)
+	if err := mayKeep(id); err != nil {
+		return err
+	}
+	s.watches.keep(w, keeper(id))
+	err = s.watch(ctx, w, stream)
+	if w.seen.job != nil && left(stream.Context()) { // it was the caller's to see
+		err = errors.Join(err, s.abandon(w, id))
+	}
+	return err
+}
+
+func (s *Server) watch(ctx context.Context, w *jobWatch, stream grpc.ServerStreamingServer[pb.JobEvent]) error {
 	if err := s.Store.Read(ctx, func(*fsm.State) {}); err != nil {
 		return err
 	}
 	for {
-		job, refusal := s.localJob(req.Id)
+		job, refusal := s.localJob(uint64(w.id))
 		if refusal != nil {
 			return refusal
 		}

@@ -34,6 +34,8 @@ type jobWatch struct {
 	wake chan struct{}
 	seen sight  // as it was sent last; the handler's own
 	pool string // under which it is in waiting; empty: it is not
+
+	keeper string // whose job ends with this stream; empty: nobody's
 }
 
 // settledWatch is one WatchSettled.
