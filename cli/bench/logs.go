@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/weirbuild/weir/cli/local"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
@@ -62,26 +64,35 @@ func (b *bench) logThroughput(ctx context.Context, size int64) (rate float64, er
 	if err != nil {
 		return 0, err
 	}
+	g, ctx := errgroup.WithContext(ctx)
 	began := time.Now()
-	chunk := make([]byte, 64<<10)
-	for range size / int64(len(chunk)) {
-		if _, err := log.Write(chunk); err != nil {
-			return 0, err
-		}
-	}
-	if _, err := log.Finish(); err != nil {
-		return 0, err
-	}
-	workers[0].finish(lease)
-	var read int64
-	err = cl.Tail(ctx, &pb.ReadLogRequest{Job: reply.Job, Attempt: 1, Follow: true}, func(d *pb.LogData) error {
-		read += int64(len(d.Data))
-		return nil
+	g.Go(func() error {
+		defer workers[0].finish(lease)
+		return write(log, size)
 	})
-	if err == nil && read != size {
+	var read int64
+	g.Go(func() error {
+		return cl.Tail(ctx, &pb.ReadLogRequest{Job: reply.Job, Attempt: 1, Follow: true}, func(d *pb.LogData) error {
+			read += int64(len(d.Data))
+			return nil
+		})
+	})
+	if err = g.Wait(); err == nil && read != size {
 		err = fmt.Errorf("the follower read %d of %d bytes", read, size)
 	}
 	return float64(read) / 1e6 / time.Since(began).Seconds(), err
+}
+
+// write writes a whole log as fast as the spool takes it.
+func write(log *spool.Log, size int64) error {
+	chunk := make([]byte, 64<<10)
+	for range size / int64(len(chunk)) {
+		if _, err := log.Write(chunk); err != nil {
+			return err
+		}
+	}
+	_, err := log.Finish()
+	return err
 }
 
 func heldLease(w *simWorker) (uint64, error) {

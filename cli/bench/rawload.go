@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb/benchpb"
 )
@@ -203,7 +204,8 @@ func dialRawLeader(ctx context.Context, tlsDir string, addrs []string) (*grpc.Cl
 	}
 	for {
 		for _, addr := range addrs {
-			conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(identity.Dialing()))
+			conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(identity.Dialing()),
+				grpc.WithInitialWindowSize(client.StreamWindow), grpc.WithInitialConnWindowSize(client.ConnWindow))
 			if err != nil {
 				return nil, err
 			}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/pb/benchpb"
@@ -63,7 +64,8 @@ func RunNode(ctx context.Context, cfg NodeConfig, log hclog.Logger) error {
 		return err
 	}
 	b := &rawServer{node: node}
-	server := grpc.NewServer(grpc.Creds(raftnode.ServerCredentials()))
+	server := grpc.NewServer(grpc.Creds(raftnode.ServerCredentials()),
+		grpc.InitialWindowSize(client.StreamWindow), grpc.InitialConnWindowSize(client.ConnWindow))
 	pb.RegisterMembershipServer(server, raftnode.NewMembershipServer(node))
 	benchpb.RegisterBenchServer(server, b)
 	g, ctx := errgroup.WithContext(ctx)

@@ -9,6 +9,15 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
+// The flow-control windows of every connection of the cluster, in bytes: what one
+// stream, and all streams together, may send before the other side has read it.
+// gRPC's own begin at 64 KiB and grow only while the round trips are short, which
+// holds up logs on a busy machine or between sites.
+const (
+	StreamWindow = 2 << 20
+	ConnWindow   = 8 << 20
+)
+
 // lastError remembers why an address could not be connected to: gRPC itself
 // tells it only inside a longer sentence.
 type lastError struct {

@@ -46,6 +46,7 @@ func newPool(addrs []string, creds credentials.TransportCredentials, header meta
 			grpc.WithTransportCredentials(remember(creds, n.err)),
 			grpc.WithContextDialer(n.err.dial),
 			grpc.WithUserAgent(agent),
+			grpc.WithInitialWindowSize(StreamWindow), grpc.WithInitialConnWindowSize(ConnWindow),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/raftnode"
 )
@@ -136,6 +137,7 @@ func (s *Set) options() []grpc.DialOption {
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
+		grpc.WithInitialWindowSize(client.StreamWindow), grpc.WithInitialConnWindowSize(client.ConnWindow),
 		grpc.WithUnaryInterceptor(s.unary),
 		grpc.WithStreamInterceptor(s.stream),
 		grpc.WithDisableServiceConfig(),

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
 )
 
@@ -62,6 +63,7 @@ func dial(ctx context.Context, addr string, pins []mtls.Pin, agent string, patie
 			return raw, nil
 		}),
 		grpc.WithUserAgent(agent),
+		grpc.WithInitialWindowSize(client.StreamWindow), grpc.WithInitialConnWindowSize(client.ConnWindow),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	)
