@@ -39,6 +39,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"submit --pool p --commit c -- true", "--commit needs --repo"},
 		{"submit --pool p --repo https://x/y -- true", "--repo needs --commit"},
 		{"submit --pool p --env NOVALUE -- true", "want NAME=VALUE"},
+		{"raft add x n2:7070 --connect x", `required flag(s) "name" not set`},
 		{"cap create king", "use admin, operator, worker, submit or read"},
 		{"server --data-dir " + t.TempDir(), "--tls-dir is missing"},
 		{"worker --state-dir " + t.TempDir(), "--connect"},

@@ -57,7 +57,7 @@ func listMembers(t *ui.Table, list *pb.ListMembersReply) {
 func newRaftAdd(e *env) *cobra.Command {
 	var req pb.AddMemberRequest
 	c := &cobra.Command{
-		Use: "add NODE-ID ADDRESS", Short: "Add a node, first without a vote, with one once it has caught up",
+		Use: "add NODE-ID ADDRESS --name NAME", Short: "Add a node, first without a vote, with one once it has caught up",
 		Long: "Add a node by hand. A node that is started with --join adds itself: this is for one that cannot.\n" +
 			"Its node id is in DATA-DIR/node-id and in its log.",
 		Args: cobra.ExactArgs(2),
@@ -74,7 +74,10 @@ func newRaftAdd(e *env) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&req.Name, "name", "", "the node's name")
+	c.Flags().StringVar(&req.Name, "name", "", "the node's name, as it has it itself (required)")
+	if err := c.MarkFlagRequired("name"); err != nil {
+		panic(err) // there is no such flag
+	}
 	c.Flags().BoolVar(&req.Voter, "voter", true, "give it a vote once it has caught up")
 	return c
 }

@@ -228,10 +228,14 @@ func (n *Node) Transfer(ctx context.Context, to string) error {
 		}
 		future = r.LeadershipTransferToServer(raft.ServerID(m.ID), m.raftAddress())
 	}
-	if err := n.await(ctx, changePatience, future); err != nil {
-		return fmt.Errorf("transfer the office: %w", err)
+	err := n.await(ctx, changePatience, future)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader):
+		return ErrNotLeader
 	}
-	return nil
+	return fmt.Errorf("%w: the office was not handed over: %w", ErrRefused, err)
 }
 
 // Leader returns the leader that this node knows.

@@ -129,8 +129,11 @@ func (s *MembershipServer) ListMembers(ctx context.Context, r *pb.ListMembersReq
 // becomes once it has caught up.
 func (s *MembershipServer) AddMember(ctx context.Context, r *pb.AddMemberRequest) (*pb.AddMemberReply, error) {
 	p := Peer{ID: NodeID(r.NodeId), Name: r.Name, Address: r.Address}
-	if !validName.MatchString(p.Name) || p.ID == "" {
-		return nil, status.Error(codes.InvalidArgument, "a member needs its node id, name and address, as the node itself reports them")
+	switch {
+	case p.ID == "":
+		return nil, status.Error(codes.InvalidArgument, "a member needs its node id, as the node itself reports it")
+	case !validName.MatchString(p.Name):
+		return nil, status.Errorf(codes.InvalidArgument, "a member needs the name that the node itself has, and %q is none", p.Name)
 	}
 	if err := checkHostPort(p.Address); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())

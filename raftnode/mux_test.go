@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
 )
 
 // startMux serves one mux until the test ends.
@@ -178,6 +180,40 @@ func TestMembershipService(t *testing.T) {
 	must(t, err)
 	if st.State != "leader" || len(st.Members) != 3 {
 		t.Fatalf("%v", st)
+	}
+}
+
+func TestAFailedTransferIsRefusedWithItsReason(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	leader := c.leader()
+	away := c.followers(leader)[0]
+	c.net.cut(away.addr)
+	defer c.net.heal(away.addr)
+	_, err := leader.membership(leader.tls).TransferLeadership(t.Context(), &pb.TransferLeadershipRequest{To: away.name})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "the office was not handed over: ") {
+		t.Fatalf("transfer to a node that is cut off: %v", err)
+	}
+	if details := status.Convert(err).Details(); len(details) != 1 || details[0].(*errdetails.ErrorInfo).Reason != reason.Refused {
+		t.Fatalf("%v", details)
+	}
+}
+
+func TestAddMemberSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 1, nil)
+	c.startAll()
+	node := c.leader()
+	for want, req := range map[string]*pb.AddMemberRequest{
+		"node id": {Name: "n2", Address: "127.0.0.1:1"},
+		"name":    {NodeId: "x", Address: "127.0.0.1:1"},
+		"address": {NodeId: "x", Name: "n2"},
+	} {
+		_, err := node.membership(node.tls).AddMember(t.Context(), req)
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), want) {
+			t.Errorf("without %s: %v", want, err)
+		}
 	}
 }
 
