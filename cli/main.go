@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/weirbuild/weir/cli/ui"
 	"github.com/weirbuild/weir/proto/capability"
@@ -35,6 +34,7 @@ type env struct {
 	connect string
 	output  string
 	stale   bool
+	began   bool // the command line was right
 }
 
 // Main runs one command and returns its exit code.
@@ -45,11 +45,36 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if err != nil && !e.began {
+		err = wrongCommandLine(c, err)
+	}
 	if err != nil {
 		report(stderr, err)
 	}
 	return exitCode(err)
+}
+
+// wrongCommandLine is the error of a command that did not even begin.
+func wrongCommandLine(c *cobra.Command, err error) error {
+	var coded *codedError
+	if errors.As(err, &coded) {
+		return err
+	}
+	return usageError("%w; see `%s --help`", err, c.CommandPath())
+}
+
+// noteBeginning makes every command note that its line was right.
+func (e *env) noteBeginning(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			e.began = true
+			return run(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		e.noteBeginning(sub)
+	}
 }
 
 func report(w io.Writer, err error) {
@@ -84,6 +109,7 @@ func newRoot(e *env) *cobra.Command {
 	add(root, "build", newSubmit(e), newJobs(e), newJob(e), newLogs(e))
 	add(root, "operate", newStatus(e), newRaft(e), newPool(e), newClient(e), newCap(e), newAdmin(e), newTLS(e))
 	add(root, "daemon", newServer(e), newWorker(e), newDev(e), newBench(e))
+	e.noteBeginning(root)
 	return root
 }
 
@@ -145,9 +171,4 @@ func (e *env) printer() (ui.Printer, error) {
 		return ui.JSON{W: e.stdout}, nil
 	}
 	return nil, usageError("unknown output %q: use text or json", e.output)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
