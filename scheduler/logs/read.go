@@ -100,7 +100,7 @@ func (r *reader) find() (j *fsm.Job, err error) {
 }
 
 func expired(k logstore.Key) error {
-	return &fsm.Refusal{Kind: fsm.Expired, Message: fmt.Sprintf("the %s has expired: it was dropped to keep the log store's byte budget", logName(k))}
+	return &fsm.Refusal{Kind: fsm.Expired, Message: fmt.Sprintf("the %s has expired: no node has it any more; it was dropped to keep the log store's byte budget, or lost with the nodes that had it", logName(k))}
 }
 
 // noAttempt serves a job without the attempt that was asked for.
