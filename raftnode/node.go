@@ -64,8 +64,7 @@ func Open(config Config, machine Machine) (*Node, error) {
 	n := &Node{config: config, log: config.Logger, stopping: make(chan struct{}), changing: make(chan struct{}, 1)}
 	n.changing <- struct{}{}
 	if err := n.openStores(); err != nil {
-		n.closeStores()
-		return nil, fmt.Errorf("open node %q: %w", config.Name, err)
+		return nil, errors.Join(fmt.Errorf("open node %q: %w", config.Name, err), n.closeStores())
 	}
 	n.metrics = newMetrics(config.Registerer)
 	n.logs.metrics, n.stable.metrics = n.metrics, n.metrics

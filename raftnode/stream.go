@@ -67,7 +67,7 @@ func (s *stream) run() {
 
 // receive answers one connection; true: Raft has it now.
 func (s *stream) receive(conn *trackedConn) bool {
-	conn.SetDeadline(time.Now().Add(preambleTime))
+	_ = conn.SetDeadline(time.Now().Add(preambleTime)) // a dead connection fails to read
 	var p preamble
 	if err := readFrame(conn, &p); err != nil {
 		s.log.Debug("raft connection without a preamble", "remote", conn.RemoteAddr(), "error", err)
@@ -82,7 +82,7 @@ func (s *stream) receive(conn *trackedConn) bool {
 	if writeFrame(conn, reply) != nil || err != nil || p.For != forRaft {
 		return false
 	}
-	conn.SetDeadline(time.Time{})
+	_ = conn.SetDeadline(time.Time{}) // a dead connection is found dead by Raft
 	select {
 	case s.conns <- conn:
 		return true

@@ -104,7 +104,13 @@ func (w *web) run(ctx context.Context) error {
 		return nil
 	}
 	served := make(chan error, 1)
-	go func() { served <- w.server.ServeTLS(w.listener, "", "") }()
+	go func() {
+		err := w.server.ServeTLS(w.listener, "", "")
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		served <- err
+	}()
 	select {
 	case err := <-served:
 		return err
@@ -113,10 +119,7 @@ func (w *web) run(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := w.server.Shutdown(patience); err != nil {
-		err = errors.Join(err, w.server.Close())
-		<-served
-		return err
+		return errors.Join(err, w.server.Close(), <-served)
 	}
-	<-served
-	return nil
+	return <-served
 }

@@ -68,11 +68,11 @@ func (p *proxy) serve(caller net.Conn) {
 	var up sync.WaitGroup
 	up.Go(func() {
 		if _, err := node.Write(first[:n]); err == nil {
-			io.Copy(node, caller)
+			_, _ = io.Copy(node, caller)
 		}
 		node.Close()
 	})
-	io.Copy(caller, node)
+	_, _ = io.Copy(caller, node)
 	caller.Close()
 	up.Wait()
 }

@@ -9,13 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
@@ -80,20 +77,6 @@ func definite(err error) bool {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.PermissionDenied:
 		return true
-	}
-	return false
-}
-
-// isExpired says whether a node answered that the log, or its copy, is gone for
-// good.
-func isExpired(err error) bool {
-	if refusal, ok := errors.AsType[*fsm.Refusal](err); ok {
-		return refusal.Kind == fsm.Expired
-	}
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == reason.Domain {
-			return info.Reason == reason.Expired
-		}
 	}
 	return false
 }

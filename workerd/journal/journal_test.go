@@ -129,7 +129,7 @@ func TestConcurrentCallersShareFlushes(t *testing.T) {
 	var flushes atomic.Int64
 	j.sync = func(f *os.File) error {
 		flushes.Add(1)
-		time.Sleep(time.Millisecond) // a disk that takes its time
+		<-time.After(time.Millisecond) // a disk that takes its time
 		return fdatasync(f)
 	}
 	const n = 500

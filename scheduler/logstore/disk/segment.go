@@ -144,7 +144,7 @@ func (g *segment) retire() {
 }
 
 func (g *segment) closeFile() {
-	g.close.Do(func() { g.f.Close() }) // nothing is written after the last sync
+	g.close.Do(func() { _ = g.f.Close() }) // nothing is written after the last sync
 }
 
 // remove deletes the files for good.

@@ -55,7 +55,7 @@ func encodeSidecar(f io.Writer, s salt, size int64, records []found) error {
 	copy(b[8:], s[:])
 	le.PutUint64(b[24:], uint64(size))
 	le.PutUint64(b[32:], uint64(len(records)))
-	w.Write(b) // bufio keeps the first error for Flush
+	_, _ = w.Write(b) // bufio keeps the first error for Flush
 	for _, r := range records {
 		e := b[:0]
 		e = le.AppendUint64(e, r.key.Job)
@@ -65,10 +65,10 @@ func encodeSidecar(f io.Writer, s salt, size int64, records []found) error {
 		e = le.AppendUint32(e, r.length)
 		e = le.AppendUint32(e, r.pos)
 		e = le.AppendUint32(e, uint32(r.kind))
-		w.Write(e)
+		_, _ = w.Write(e)
 		b = e
 	}
-	buffered.Write(le.AppendUint32(nil, sum.Sum32()))
+	_, _ = buffered.Write(le.AppendUint32(nil, sum.Sum32()))
 	return buffered.Flush()
 }
 
