@@ -3,6 +3,7 @@ package clustertest
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 
@@ -45,4 +46,48 @@ func TestAStrangerWaitsForANodeToLead(t *testing.T) {
 			t.Errorf("worker %v was registered", w)
 		}
 	})
+}
+
+// A worker that reaches only a follower has both its streams relayed. They end
+// within a second of the revocation of its capability.
+func TestRevocationEndsRelayedStreams(t *testing.T) {
+	c := Start(t, Options{})
+	c.NewPool("p", nil)
+	cap, id := c.NewCapability(&pb.CreateCapabilityRequest{Kind: pb.CapabilityKind_CAPABILITY_WORKER, Pools: []string{"p"}})
+	key := bytes.Repeat([]byte("k"), 32)
+	service := pb.NewWorkerServiceClient(rawConn(t, c, cap, c.Followers()[0]))
+	session, err := service.Session(bearer(c.Context(), cap))
+	c.must(err)
+	c.must(session.Send(&pb.WorkerMessage{Hello: &pb.WorkerHello{Pool: "p", Name: "far", InstanceKey: key, Slots: 1, BootId: "b", Relay: true}}))
+	first, err := session.Recv()
+	if err != nil || first.Welcome == nil {
+		t.Fatalf("the session began with %v, %v", first, err)
+	}
+	logs, err := service.ShipLogs(bearer(c.Context(), cap))
+	c.must(err)
+	c.must(logs.Send(&pb.LogUp{Hello: &pb.LogHello{Pool: "p", Name: "far", InstanceKey: key, Relay: true}}))
+	c.must(logs.Send(&pb.LogUp{Offers: []*pb.LogOffer{{Lease: 1, Job: 1, Attempt: 1}}}))
+	ack, err := logs.Recv()
+	if err != nil || len(ack.Acks) != 1 || !ack.Acks[0].Refused {
+		t.Fatalf("the logs began with %v, %v", ack, err) // the leader knows no such lease
+	}
+
+	_, err = c.Client(c.Admin).Admin().RevokeCapability(c.Context(), &pb.RevokeCapabilityRequest{Id: id})
+	c.must(err)
+	begun := time.Now()
+	for err = nil; err == nil; {
+		_, err = session.Recv()
+	}
+	sessionErr := err
+	for err = nil; err == nil; {
+		_, err = logs.Recv()
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("the streams ended after %v", took)
+	}
+	for what, err := range map[string]error{"session": sessionErr, "logs": err} {
+		if client.Reason(err) != reason.Unauthenticated {
+			t.Errorf("the %s ended with %v", what, err)
+		}
+	}
 }
