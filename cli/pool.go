@@ -10,6 +10,7 @@ import (
 	"github.com/weirbuild/weir/cli/ui"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
 )
 
 func newPool(e *env) *cobra.Command {
@@ -123,10 +124,17 @@ func newPoolShow(e *env) *cobra.Command {
 					return err
 				}
 				workers, err := cl.Admin().ListWorkers(c.Context(), &pb.ListWorkersRequest{Pool: args[0], Stale: e.stale})
+				if client.Reason(err) == reason.Denied { // clients see the pool without its workers
+					return out.Print(p, func(t *ui.Table) { showPool(t, p) })
+				}
 				if err != nil {
 					return err
 				}
-				return out.Print(p, func(t *ui.Table) { showPool(t, p, workers.Workers) })
+				return out.Print(p, func(t *ui.Table) {
+					showPool(t, p)
+					t.Line("")
+					listWorkers(t, workers.Workers)
+				})
 			})
 		},
 	}
@@ -135,7 +143,7 @@ func newPoolShow(e *env) *cobra.Command {
 	return c
 }
 
-func showPool(t *ui.Table, p *pb.Pool, workers []*pb.Worker) {
+func showPool(t *ui.Table, p *pb.Pool) {
 	ms := func(n int64) string { return ui.Short(time.Duration(n) * time.Millisecond) }
 	t.Row("pool", p.Name)
 	t.Row("jobs", fmt.Sprintf("%d queued, %d running, %d finished", p.Queued, p.Running, p.Settled))
@@ -147,8 +155,6 @@ func showPool(t *ui.Table, p *pb.Pool, workers []*pb.Worker) {
 	t.Row("kept", fmt.Sprintf("%d finished jobs, for %s", f.GetKeepJobs(), ms(f.GetKeepForMs())))
 	t.Row("limits", fmt.Sprintf("%s running time, %s of log", ms(f.GetTimeLimitMs()), ui.Size(f.GetLogLimitBytes())))
 	t.Row("costs", fmt.Sprintf("%s cached, %s uncached", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs())))
-	t.Line("")
-	listWorkers(t, workers)
 }
 
 func newPoolSet(e *env) *cobra.Command {

@@ -117,6 +117,9 @@ func testListings(w *world, ci string) {
 			}
 		}
 	}
+	if out := w.ok(ci, "pool", "show", longPool); !strings.Contains(out, "0 queued") || strings.Contains(out, "WORKER") {
+		w.t.Errorf("what a client sees of its pool: %q", out)
+	}
 	var made struct{ Job string }
 	if err := json.Unmarshal([]byte(w.ok(ci, append([]string{"submit", "--detach", "-o", "json"}, submitting("true")[1:]...)...)), &made); err != nil || made.Job == "" {
 		w.t.Errorf("submit --detach -o json: %v, %v", made, err)
