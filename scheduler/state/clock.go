@@ -20,6 +20,10 @@ type clock struct {
 	mu   sync.Mutex
 	time time.Duration // since the Unix epoch
 	mono time.Duration // of the latest reading
+
+	// The latest time in the state, and when this node came to know it.
+	reached time.Duration
+	heard   time.Duration
 }
 
 // read returns the time in milliseconds, given this machine's clocks.
@@ -44,16 +48,20 @@ func (c *clock) advance(mono time.Duration, wall time.Time) {
 }
 
 // observe tells of a time that the state has reached.
-func (c *clock) observe(ms int64) {
+func (c *clock) observe(ms int64, mono time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.time = max(c.time, time.Duration(ms)*time.Millisecond)
+	if at := time.Duration(ms) * time.Millisecond; at > c.reached {
+		c.reached, c.heard = at, mono
+		c.time = max(c.time, at)
+	}
 }
 
-// rebase begins again at the state's time: what this node, as a follower, took
-// for the cluster's time was a guess.
-func (c *clock) rebase(ms int64, mono time.Duration) {
+// takeOffice begins again at the state's time and what has passed here since
+// then, which a cluster without work would lose otherwise. How this node, as a
+// follower, approached its own wall time does not count.
+func (c *clock) takeOffice(mono time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.time, c.mono = time.Duration(ms)*time.Millisecond, mono
+	c.time, c.mono = c.reached+max(mono-c.heard, 0), mono
 }

@@ -26,7 +26,8 @@ func TestClock(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &clock{}
-			c.rebase(start, 0)
+			c.observe(start, 0)
+			c.takeOffice(0)
 			for i, want := range tt.after {
 				mono := time.Duration(i+1) * time.Second
 				if got := c.read(mono, tt.wall.Add(mono)) - start; got != want {
@@ -48,8 +49,26 @@ func TestClockNeverGoesBack(t *testing.T) {
 		}
 		last = got
 	}
-	c.observe(last + 500)
+	c.observe(last+500, 3*time.Second)
 	if got := c.read(3*time.Second, wall); got != last+500 {
 		t.Errorf("the state reached %d, the clock shows %d", last+500, got)
+	}
+}
+
+// Office passes to a node that heard of the state's latest time a while ago: the
+// time since then has passed, and the node's own wall time has no part in it.
+func TestClockTakesOffice(t *testing.T) {
+	const start = 1_700_000_000_000
+	c := &clock{}
+	c.observe(start, 10*time.Second)
+	c.read(40*time.Second, time.UnixMilli(start+300_000)) // somebody asks the follower
+	c.takeOffice(60 * time.Second)
+	if got := c.read(60*time.Second, time.UnixMilli(start+50_000)) - start; got != 50_000 {
+		t.Errorf("50 s after the state's latest time the clock shows %d ms", got)
+	}
+	c.observe(start+1, 60*time.Second)
+	c.takeOffice(61 * time.Second)
+	if got := c.read(61*time.Second, time.UnixMilli(start+1001)) - start; got != 1001 {
+		t.Errorf("a second after the next time the clock shows %d ms", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/proto"
@@ -17,6 +18,7 @@ import (
 type machine struct {
 	log   hclog.Logger
 	clock *clock
+	mono  func() time.Duration // this machine's monotonic clock
 	subs  *subscriptions
 
 	cloning sync.Mutex // Clone needs the state alone, and two may come at once
@@ -33,7 +35,7 @@ func (m *machine) Apply(index uint64, commands [][]byte) []any {
 		results[i] = m.apply(index, data)
 		boxed[i] = &results[i]
 	}
-	m.clock.observe(m.state.Now())
+	m.clock.observe(m.state.Now(), m.mono())
 	m.subs.publish(results)
 	return boxed
 }
@@ -71,7 +73,7 @@ func (m *machine) Restore(r io.Reader) error {
 		return err
 	}
 	m.state = next
-	m.clock.observe(next.Now())
+	m.clock.observe(next.Now(), m.mono())
 	m.subs.lose()
 	return nil
 }

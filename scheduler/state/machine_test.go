@@ -3,6 +3,7 @@ package state
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/proto"
@@ -12,7 +13,7 @@ import (
 )
 
 func newMachine(log hclog.Logger) *machine {
-	return &machine{log: log, clock: &clock{}, subs: &subscriptions{}, state: fsm.New()}
+	return &machine{log: log, clock: &clock{}, mono: func() time.Duration { return 0 }, subs: &subscriptions{}, state: fsm.New()}
 }
 
 // A command of a later program stops the node before anything has changed, and

@@ -33,7 +33,7 @@ func Open(cfg raftnode.Config) (*Store, error) {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	s := &Store{begun: time.Now()}
-	s.machine = &machine{log: cfg.Logger.Named("state"), clock: &s.clock, subs: &s.subs, state: fsm.New()}
+	s.machine = &machine{log: cfg.Logger.Named("state"), clock: &s.clock, mono: s.mono, subs: &s.subs, state: fsm.New()}
 	node, err := raftnode.Open(cfg, s.machine)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func Open(cfg raftnode.Config) (*Store, error) {
 // term of office.
 func (s *Store) Run(ctx context.Context, lead func(term context.Context) error) error {
 	return s.node.Run(ctx, func(term context.Context) error {
-		s.View(func(st *fsm.State) { s.clock.rebase(st.Now(), time.Since(s.begun)) })
+		s.clock.takeOffice(s.mono())
 		s.enter(term)
 		defer s.leave()
 		return lead(term)
@@ -77,7 +77,9 @@ func (s *Store) Leading() (term context.Context, ok bool) {
 
 // Now is the cluster's time in milliseconds since the Unix epoch: on the leader
 // what the next command will carry, on others an estimate of it.
-func (s *Store) Now() int64 { return s.clock.read(time.Since(s.begun), time.Now()) }
+func (s *Store) Now() int64 { return s.clock.read(s.mono(), time.Now()) }
+
+func (s *Store) mono() time.Duration { return time.Since(s.begun) }
 
 // Propose has a command committed and applied, and returns its result. It sets
 // the command's time. A refusal is returned as an error, a *fsm.Refusal, beside
