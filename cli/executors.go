@@ -15,7 +15,7 @@ import (
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
-// maintainEvery is how often the clone cache is packed.
+// maintainEvery is how often the clone cache is packed and pruned.
 const maintainEvery = time.Hour
 
 // engines are what a worker runs jobs with.
@@ -45,7 +45,8 @@ func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 		env.Logger.Warn("jobs run without a PID namespace", "mode", x.runner.Mode, "why", x.runner.Lesser)
 	}
 	x.source, err = gitsource.New(ctx, gitsource.Config{
-		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: jobUser, Env: gitEnvironment(), Metrics: env.Registerer,
+		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: jobUser, Env: gitEnvironment(),
+		Limit: x.cfg.GitCacheLimit, Log: env.Logger.Named("git"), Metrics: env.Registerer,
 	})
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func (x *engines) maintain(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := x.source.Maintain(ctx); err != nil && ctx.Err() == nil {
-				x.log.Warn("git clones could not be packed", "error", err)
+				x.log.Warn("git clones could not be packed or pruned", "error", err)
 			}
 		}
 	}

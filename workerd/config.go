@@ -42,6 +42,7 @@ type Config struct {
 	DrainWait     time.Duration
 	LogLimit      int64 // bytes; 0: the pool's alone
 	SpoolLimit    int64 // bytes
+	GitCacheLimit int64 // bytes; 0: none
 	MetricsListen string
 	LogLevel      string
 	LogJSON       bool
@@ -55,12 +56,13 @@ type Config struct {
 // Default returns the configuration that flags start from.
 func Default() Config {
 	return Config{
-		Slots:        runtime.NumCPU(),
-		Grace:        10 * time.Second,
-		DrainWait:    30 * time.Second,
-		SpoolLimit:   4 << 30,
-		LogLevel:     "info",
-		FeatureLevel: 1,
+		Slots:         runtime.NumCPU(),
+		Grace:         10 * time.Second,
+		DrainWait:     30 * time.Second,
+		SpoolLimit:    4 << 30,
+		GitCacheLimit: 20 << 30,
+		LogLevel:      "info",
+		FeatureLevel:  1,
 	}
 }
 
@@ -83,6 +85,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.DrainWait, "drain-wait", c.DrainWait, "how long a worker that was told to stop tries to deliver results and logs after its last job; what is left is delivered at its next start")
 	fs.Int64Var(&c.LogLimit, "log-limit", c.LogLimit, "bytes of one job's log, where the pool allows more (default: the pool's limit)")
 	fs.Int64Var(&c.SpoolLimit, "spool-limit", c.SpoolLimit, "bytes of all logs that the cluster has not sealed yet; no new job starts above it")
+	fs.Int64Var(&c.GitCacheLimit, "git-cache-limit", c.GitCacheLimit, "bytes of the clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
 	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz (default: none)")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
@@ -131,6 +134,7 @@ func (c *Config) Validate() error {
 	bad(c.DrainWait < 0, "--drain-wait %v is negative", c.DrainWait)
 	bad(c.LogLimit < 0, "--log-limit %d is negative", c.LogLimit)
 	bad(c.SpoolLimit < minSpool, "--spool-limit %d is too small: at least %d bytes", c.SpoolLimit, minSpool)
+	bad(c.GitCacheLimit < 0, "--git-cache-limit %d is negative: give bytes, or 0 for no limit", c.GitCacheLimit)
 	bad(c.MetricsListen != "" && !loopback(c.MetricsListen),
 		"--metrics-listen %q is plain HTTP: give a loopback host:port, such as 127.0.0.1:7002", c.MetricsListen)
 	bad(hclog.LevelFromString(c.LogLevel) == hclog.NoLevel, "--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)

@@ -22,7 +22,9 @@ type clone struct {
 	url    string
 	format string    // of its hashes
 	bare   string    // its directory
-	log    io.Writer // of the job that uses it now
+	out    io.Writer // the log of the job that uses it now
+
+	fetched bool // it may have grown
 }
 
 var notPlain = regexp.MustCompile(`[^A-Za-z0-9_.]+`)
@@ -39,16 +41,14 @@ func (s *Source) cloneOf(r Request, log io.Writer) *clone {
 		name = strings.Trim(notPlain.ReplaceAllString(strings.TrimSuffix(filepath.Base(u.Path), ".git"), "-"), "-.")
 	}
 	sum := sha256.Sum256([]byte(format + " " + r.URL))
-	return &clone{Source: s, url: r.URL, format: format, log: log,
+	return &clone{Source: s, url: r.URL, format: format, out: log,
 		bare: filepath.Join(s.dir, fmt.Sprintf("%.40s-%x.git", name, sum[:12]))}
 }
-
-func (c *clone) lockFile() string { return strings.TrimSuffix(c.bare, ".git") + ".lock" }
 
 // hold returns with the clone locked and every commit of r in it.
 func (c *clone) hold(ctx context.Context, r Request, rebuild bool) (unlock func(), err error) {
 	if !rebuild {
-		unlock, err := lock(ctx, c.lockFile(), shared, c.waits)
+		unlock, err := c.lock(ctx, shared)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +62,7 @@ func (c *clone) hold(ctx context.Context, r Request, rebuild bool) (unlock func(
 			return nil, err
 		}
 	}
-	unlock, err = lock(ctx, c.lockFile(), alone, c.waits)
+	unlock, err = c.lock(ctx, alone)
 	if err != nil {
 		return nil, err
 	}
@@ -73,8 +73,23 @@ func (c *clone) hold(ctx context.Context, r Request, rebuild bool) (unlock func(
 	return unlock, nil
 }
 
+// lock takes the clone's lock, whose file's time says when it was last used.
+func (c *clone) lock(ctx context.Context, how int) (unlock func(), err error) {
+	path := lockFileOf(c.bare)
+	unlock, err = lock(ctx, path, how, c.waits)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if err := os.Chtimes(path, now, now); err != nil {
+		unlock()
+		return nil, fmt.Errorf("note use of clone: %w", err)
+	}
+	return unlock, nil
+}
+
 func (c *clone) waits() error {
-	_, err := fmt.Fprintf(c.log, "Waiting for another job that fetches %s\n", c.url)
+	_, err := fmt.Fprintf(c.out, "Waiting for another job that fetches %s\n", c.url)
 	return err
 }
 
@@ -92,14 +107,18 @@ func (c *clone) update(ctx context.Context, r Request, rebuild bool) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	if _, err := fmt.Fprintf(c.log, "Fetching %s\n", c.url); err != nil {
+	if _, err := fmt.Fprintf(c.out, "Fetching %s\n", c.url); err != nil {
 		return err
 	}
+	c.fetched = true
 	began := time.Now()
 	err = c.fetch(ctx, r, missing)
 	c.metrics.fetched(time.Since(began), err)
 	return err
 }
+
+// half marks a clone that is being made.
+const half = ".new"
 
 // ensure makes the clone if there is none, and takes away what a crash may have
 // left in it: with the lock held alone, no lock file of git's has an owner.
@@ -109,17 +128,17 @@ func (c *clone) ensure(ctx context.Context) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("open clone: %w", err)
 	}
-	half := c.bare + ".new"
-	if err := os.RemoveAll(half); err != nil {
+	made := c.bare + half
+	if err := os.RemoveAll(made); err != nil {
 		return fmt.Errorf("remove half a clone: %w", err)
 	}
 	said, ok, err := c.git(ctx, command{dir: c.dir,
-		args: []string{"init", "--quiet", "--bare", "--template=", "--initial-branch=none", "--object-format=" + c.format, "--", half}})
+		args: []string{"init", "--quiet", "--bare", "--template=", "--initial-branch=none", "--object-format=" + c.format, "--", made}})
 	if err == nil && !ok {
 		err = errors.New(lastWords(said))
 	}
 	if err == nil {
-		err = os.Rename(half, c.bare)
+		err = os.Rename(made, c.bare)
 	}
 	if err != nil {
 		return fmt.Errorf("make clone of %s: %w", c.url, err)

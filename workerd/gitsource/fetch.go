@@ -60,7 +60,7 @@ func allRefs(repo string) []string {
 // explain turns what a failed fetch said into an error. Where that does not point
 // elsewhere the clone is checked, because after a crash it may be at fault.
 func (c *clone) explain(ctx context.Context, said string) error {
-	if _, err := io.WriteString(c.log, said); err != nil {
+	if _, err := io.WriteString(c.out, said); err != nil {
 		return err
 	}
 	switch faultOf(said) {

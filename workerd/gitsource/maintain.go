@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Maintain packs clones that many fetches have scattered, one after the other. A
-// clone that jobs use at this moment is left for the next time. Call it now and
-// then, once an hour say.
+// Maintain packs clones that many fetches have scattered, one after the other,
+// and prunes those that are over the limit. A clone that jobs use at this moment
+// is left for the next time. Call it now and then, once an hour say.
 func (s *Source) Maintain(ctx context.Context) error {
 	clones, err := filepath.Glob(filepath.Join(s.dir, "*.git"))
 	if err != nil {
@@ -22,13 +22,13 @@ func (s *Source) Maintain(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.prune(ctx)
 }
 
 var errBusy = errors.New("the clone is in use")
 
 func (s *Source) maintain(ctx context.Context, c *clone) error {
-	unlock, err := lock(ctx, c.lockFile(), alone, func() error { return errBusy })
+	unlock, err := lock(ctx, lockFileOf(c.bare), alone, func() error { return errBusy })
 	if errors.Is(err, errBusy) {
 		return nil
 	}

@@ -3,7 +3,8 @@
 //
 // It promises that what it fetches once it keeps, in one bare clone for each
 // repository, that such a clone repairs itself after a crash at any moment, and
-// that a checkout shares nothing with it. What a repository contains is handled
+// that a checkout shares nothing with it. Clones keep a limit together: the ones
+// used longest ago go first, and none that is in use. What a repository contains is handled
 // with the job's rights only; the worker's own rights fetch and pack, in clones
 // that no job can read or write, where no hook, filter or configuration of a
 // repository is ever looked at.
@@ -21,7 +22,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirbuild/weir/workerd/supervise"
@@ -33,6 +36,8 @@ type Config struct {
 	Runner  *supervise.Runner
 	JobUser *supervise.User // nil: jobs run as the worker's own user
 	Env     []string        // "NAME=value" for every git: proxies, SSH_AUTH_SOCK
+	Limit   int64           // bytes of all clones that are not in use; 0: none
+	Log     hclog.Logger    // nil: nothing is logged
 	Metrics prometheus.Registerer
 }
 
@@ -49,12 +54,20 @@ type Source struct {
 	jobUser *supervise.User
 	path    string
 	env     []string
+	limit   int64
+	log     hclog.Logger
 	metrics *metrics
+
+	pruning sync.Mutex // held by the one that measures and removes clones
 }
 
-// New makes the directory of the clones, and checks that git is there.
+// New makes the directory of the clones, checks that git is there, and prunes
+// what is over the limit.
 func New(ctx context.Context, c Config) (*Source, error) {
-	s := &Source{dir: c.Dir, run: c.Runner, jobUser: c.JobUser, env: c.Env, metrics: newMetrics(c.Metrics)}
+	s := &Source{dir: c.Dir, run: c.Runner, jobUser: c.JobUser, env: c.Env, limit: c.Limit, log: c.Log, metrics: newMetrics(c.Metrics)}
+	if s.log == nil {
+		s.log = hclog.NewNullLogger()
+	}
 	git, err := exec.LookPath("git")
 	if err != nil {
 		return nil, fmt.Errorf("find git: %w; install git %s or later", err, oldest)
@@ -69,7 +82,10 @@ func New(ctx context.Context, c Config) (*Source, error) {
 	if err := os.Chmod(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("close clone cache to others: %w", err)
 	}
-	return s, nil
+	if err := s.clear(); err != nil {
+		return nil, err
+	}
+	return s, s.prune(ctx)
 }
 
 // oldest is the first git whose configuration we can give by the environment alone.
@@ -119,6 +135,14 @@ func (s *Source) prepare(ctx context.Context, r Request, dir string, log io.Writ
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	return c.export(ctx, r, dir)
+	err = c.export(ctx, r, dir)
+	unlock()
+	if !c.fetched {
+		return err
+	}
+	// The job has what it needs: a cache that cannot be pruned is not its trouble.
+	if e := s.prune(ctx); e != nil && ctx.Err() == nil {
+		s.log.Warn("git clones could not be pruned", "error", e)
+	}
+	return err
 }

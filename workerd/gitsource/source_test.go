@@ -31,6 +31,11 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	return newLimitedBench(t, 0)
+}
+
+func newLimitedBench(t *testing.T, limit int64) *bench {
+	t.Helper()
 	runner, err := supervise.New(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +47,7 @@ func newBench(t *testing.T) *bench {
 			t.Fatal(err)
 		}
 	}
-	c := Config{Dir: filepath.Join(base, "clones"), Runner: runner}
+	c := Config{Dir: filepath.Join(base, "clones"), Runner: runner, Limit: limit}
 	if os.Geteuid() == 0 {
 		c.JobUser = &supervise.User{Name: "nobody", UID: nobody, GID: nobody}
 	}
