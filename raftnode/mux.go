@@ -118,7 +118,7 @@ func (m *Mux) handshake(ctx context.Context, raw net.Conn) (net.Conn, *muxListen
 	raw.Close()
 	switch problem, ok := errors.AsType[*mtls.Error](mtls.Classify(err)); {
 	case errors.Is(err, errNotANode):
-		m.log.Warn("raft connection refused", "remote", raw.RemoteAddr(), "error", err)
+		m.log.Debug("raft connection refused", "remote", raw.RemoteAddr(), "error", err)
 		m.audit(raw.RemoteAddr().String(), err.Error())
 	case ok && aboutCertificates(problem.Problem):
 		m.audit(raw.RemoteAddr().String(), mtls.Explain(problem))

@@ -190,6 +190,7 @@ func unspecified(host string) bool {
 func (c *Config) NewLogger(w io.Writer) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
 		Name: "weir", Level: hclog.LevelFromString(c.LogLevel), JSONFormat: c.LogJSON, Output: w,
-		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		TimeFormat:        "2006-01-02T15:04:05.000Z07:00",
+		IndependentLevels: true, // the audit's is its own
 	})
 }

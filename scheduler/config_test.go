@@ -1,10 +1,13 @@
 package scheduler
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirbuild/weir/scheduler/auth"
 )
 
 func TestValidateListsEveryProblem(t *testing.T) {
@@ -73,6 +76,22 @@ func TestSize(t *testing.T) {
 		var s Size
 		if err := s.Set(text); err == nil {
 			t.Errorf("%q is accepted as %d", text, s)
+		}
+	}
+}
+
+// The audit is written whatever the level of the log.
+func TestNoLevelSilencesTheAudit(t *testing.T) {
+	for _, level := range []string{"error", "off"} {
+		cfg := Default()
+		cfg.LogLevel = level
+		var out bytes.Buffer
+		logger := cfg.NewLogger(&out)
+		guard := auth.New(auth.Config{Logger: logger})
+		guard.Alert("192.0.2.1:1", "no certificate")
+		logger.Named("other").Warn("this is not for the log")
+		if text := out.String(); !strings.Contains(text, "audit: refused") || strings.Count(text, "\n") != 1 {
+			t.Errorf("at level %s the log is %q", level, text)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -20,13 +21,26 @@ func (g *Guard) refused(id Identity, method string, err error) {
 	if r, ok := errors.AsType[*fsm.Refusal](err); ok {
 		kind = string(r.Kind)
 	}
-	g.audit.Warn("refused", "who", id.Name(), "remote", id.Remote, "method", method, "kind", kind, "reason", err)
+	if g.pace.write(id.Name(), id.Remote, kind, err.Error(), time.Now()) {
+		g.audit.Warn("refused", "who", id.Name(), "remote", id.Remote, "method", method, "kind", kind, "reason", err)
+	}
 }
 
 // Alert leaves the audit line of a connection that was refused before it could
 // make a call.
 func (g *Guard) Alert(remote, what string) {
-	g.audit.Warn("refused", "who", "unknown", "remote", remote, "reason", what)
+	const kind = "connection"
+	if g.pace.write("unknown", remote, kind, what, time.Now()) {
+		g.audit.Warn("refused", "who", "unknown", "remote", remote, "kind", kind, "reason", what)
+	}
+}
+
+// tellMore writes one line for all refusals that were only counted, in the
+// windows that are over by now; the zero time ends every window.
+func (g *Guard) tellMore(now time.Time) {
+	for _, s := range g.pace.take(now) {
+		g.audit.Warn("refused again", "who", s.who, "remote", s.host, "kind", s.kind, "more", s.more, "last_reason", s.last)
+	}
 }
 
 // Audit is the interceptor that records administrative changes, and what a

@@ -4,7 +4,8 @@
 // before any handler sees it, that a method missing from the table is refused,
 // that a capability's open streams end within a second of its revocation on the
 // node that serves them, and that each refusal and each administrative change
-// leaves one audit line without any secret in it.
+// leaves an audit line without any secret in it. Of many refusals that are alike
+// only the first few have lines of their own; the others are counted in one.
 //
 // It refuses to keep secrets (it hashes a token and looks the hash up in this
 // node's replicated state), to trust a caller's word on where it comes from

@@ -28,20 +28,28 @@ type Config struct {
 	Leads   func() bool   // this node leads, and its state is as new as any
 	Cluster func() string // the cluster's id; empty while this node has none
 	Name    string        // this node's, for messages
-	Logger  hclog.Logger  // gets the audit lines, under the name audit
+	Logger  hclog.Logger  // gets the audit lines, under the name audit, also when its level is above them (see New)
 }
 
 // Guard stands before every handler of a node.
 type Guard struct {
 	Config
 	audit   hclog.Logger
+	pace    pacer
 	streams streams
 }
 
 // New returns a guard. Its Unary and Stream belong in the server's chain,
 // before everything that acts; its Run must run for revocations to be seen.
+//
+// No level silences the audit. A logger without levels of its own for each name
+// (hclog's IndependentLevels) is lowered as a whole.
 func New(c Config) *Guard {
-	return &Guard{Config: c, audit: c.Logger.ResetNamed("audit"), streams: streams{open: map[string]map[*stream]struct{}{}}}
+	audit := c.Logger.ResetNamed("audit")
+	if !audit.IsInfo() {
+		audit.SetLevel(hclog.Info)
+	}
+	return &Guard{Config: c, audit: audit, streams: streams{open: map[string]map[*stream]struct{}{}}}
 }
 
 // admit finds out who calls, and refuses who may not.
