@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/weirbuild/weir/cli/ui"
 	"github.com/weirbuild/weir/proto/client"
@@ -16,7 +15,7 @@ const cancelReason = "interrupted by the submitter"
 
 // follow shows a job to its end; the first signal cancels it, the second
 // leaves it.
-func (e *env) follow(ctx context.Context, cl *client.Client, id uint64, disconnect bool, interrupts <-chan os.Signal) error {
+func (e *env) follow(ctx context.Context, cl *client.Client, id uint64, disconnect bool, interrupts *interrupts) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	ended := make(chan struct{})
@@ -39,11 +38,9 @@ func (e *env) follow(ctx context.Context, cl *client.Client, id uint64, disconne
 	return outcomeError(job.Outcome)
 }
 
-func (e *env) cancelOnSignal(ctx context.Context, cl *client.Client, id uint64, interrupts <-chan os.Signal, ended <-chan struct{}, leave context.CancelCauseFunc) {
-	select {
-	case <-ended:
+func (e *env) cancelOnSignal(ctx context.Context, cl *client.Client, id uint64, interrupts *interrupts, ended <-chan struct{}, leave context.CancelCauseFunc) {
+	if !interrupts.next(ended) {
 		return
-	case <-interrupts:
 	}
 	e.say("cancelling job %d (once more to stop waiting for it)", id)
 	ctx, stop := context.WithCancel(ctx)
@@ -54,9 +51,7 @@ func (e *env) cancelOnSignal(ctx context.Context, cl *client.Client, id uint64, 
 			e.say("cancel job %d: %s", id, message(err))
 		}
 	}()
-	select {
-	case <-ended:
-	case <-interrupts:
+	if interrupts.next(ended) {
 		leave(errInterrupted)
 	}
 	stop()

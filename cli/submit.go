@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,9 +122,8 @@ func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
 		return err
 	}
 	defer cl.Close()
-	interrupts := make(chan os.Signal, 2)
-	signal.Notify(interrupts, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(interrupts)
+	interrupts := listen()
+	defer interrupts.stop()
 
 	ctx, giveUp := context.WithCancelCause(c.Context())
 	defer giveUp(nil)
@@ -143,34 +139,30 @@ func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
 }
 
 // submitOrInterrupt submits; a signal meanwhile gives up.
-func submitOrInterrupt(ctx context.Context, cl *client.Client, req *pb.SubmitRequest, interrupts <-chan os.Signal, giveUp context.CancelCauseFunc) (*pb.SubmitReply, error) {
-	type answer struct {
-		reply *pb.SubmitReply
-		err   error
-	}
-	done := make(chan answer, 1)
+func submitOrInterrupt(ctx context.Context, cl *client.Client, req *pb.SubmitRequest, interrupts *interrupts, giveUp context.CancelCauseFunc) (*pb.SubmitReply, error) {
+	var reply *pb.SubmitReply
+	var err error
+	answered := make(chan struct{})
 	go func() { // ends with the call, which giveUp ends
-		reply, err := cl.Submit(ctx, req)
-		done <- answer{reply, err}
+		defer close(answered)
+		reply, err = cl.Submit(ctx, req)
 	}()
-	select {
-	case a := <-done:
-		return a.reply, a.err
-	case <-interrupts:
-		giveUp(errInterrupted)
-		a := <-done
-		if a.err != nil {
-			// The cluster may have the job: the same key finds it, or makes it, and
-			// either way it is cancelled.
-			cl = cl.RetryFor(client.DefaultPatience)
-			a.reply, a.err = cl.Submit(context.WithoutCancel(ctx), req)
-		}
-		if a.err != nil {
-			return nil, &codedError{exitCancelled, fmt.Errorf("interrupted before the cluster acknowledged the job, and it does not answer now; "+
-				"if it got the job, `weir jobs` lists it: %w", a.err)}
-		}
-		return cancelSubmitted(cl, a.reply)
+	if !interrupts.next(answered) {
+		return reply, err
 	}
+	giveUp(errInterrupted)
+	<-answered
+	if err != nil {
+		// The cluster may have the job: the same key finds it, or makes it, and
+		// either way it is cancelled.
+		cl = cl.RetryFor(client.DefaultPatience)
+		reply, err = cl.Submit(context.WithoutCancel(ctx), req)
+	}
+	if err != nil {
+		return nil, &codedError{exitCancelled, fmt.Errorf("interrupted before the cluster acknowledged the job, and it does not answer now; "+
+			"if it got the job, `weir jobs` lists it: %w", err)}
+	}
+	return cancelSubmitted(cl, reply)
 }
 
 var errInterrupted = errors.New("interrupted")

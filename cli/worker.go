@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -54,20 +52,17 @@ func runWorker(c *cobra.Command, e *env, cfg workerd.Config) error {
 	var background sync.WaitGroup
 	background.Go(func() { x.maintain(upkeep) })
 	defer func() { endUpkeep(); background.Wait() }()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
+	interrupts := listen()
+	defer interrupts.stop()
 	ended := make(chan struct{})
 	listened := make(chan struct{})
 	go func() { // ends with the worker
 		defer close(listened)
 		for _, act := range []func(){w.Drain, w.Stop} {
-			select {
-			case <-signals:
-				act()
-			case <-ended:
+			if !interrupts.next(ended) {
 				return
 			}
+			act()
 		}
 	}()
 	err = w.Run(c.Context())

@@ -66,6 +66,8 @@ func testSignals(w *world, ci string) {
 		c := w.begin(ci, submitting("sh", "-c", ": "+mark+" echo begun; sleep 1000; :")...)
 		w.until("the build", func() bool { return c.out.has("begun") })
 		c.signal(s)
+		w.until("the cancellation", func() bool { return c.err.has("cancelling job") })
+		c.signal(s) // it came twice, as timeout(1) sends it
 		a := c.wait()
 		w.refused(a, 5, "cancelling job", "cancelled")
 		if !strings.HasSuffix(a.out, "\nJob cancelled\n") {
