@@ -49,10 +49,7 @@ func (t *term) noted(n note) {
 	}
 	t.metrics.refused.Inc()
 	waits := false
-	t.store.View(func(s *fsm.State) {
-		j, err := s.Job(n.job)
-		waits = err == nil && j.State == pb.JobState_JOB_STATE_QUEUED
-	})
+	t.store.View(func(s *fsm.State) { waits = plan.StillWaits(s, n.job) })
 	if waits {
 		// The job is there, so it is the worker that the state does not see as the
 		// planner does, or the log that is not taking more: pause rather than turn.

@@ -36,12 +36,10 @@ type batch struct {
 	grants []proposal
 }
 
-// fact is what the state says of an event's subject now, which may be later than
-// the event.
+// fact is what the state says of an event's subject now.
 type fact struct {
-	job     *fsm.Job
-	attempt *fsm.Attempt
-	pool    *fsm.Pool
+	plan.Fact
+	pool *fsm.Pool
 }
 
 // proposal is a decision of one pool's planner.
@@ -94,13 +92,8 @@ func (t *term) look(b *batch) {
 	t.store.View(func(s *fsm.State) {
 		for i := range b.events {
 			e := &b.events[i]
-			var f fact
-			switch e.Kind {
-			case fsm.JobQueued, fsm.JobBackoff:
-				f.job, _ = s.Job(e.Job)
-			case fsm.LeaseGranted, fsm.AttemptEnded, fsm.CancelRequested:
-				f.job, f.attempt, _ = s.Attempt(e.Lease)
-			case fsm.PoolChanged, fsm.WorkerForgotten:
+			f := fact{Fact: plan.FactOf(s, e)}
+			if e.Kind == fsm.PoolChanged || e.Kind == fsm.WorkerForgotten {
 				f.pool, _ = s.Pool(e.Pool)
 			}
 			b.facts = append(b.facts, f)
@@ -124,14 +117,11 @@ func (t *term) happened(e fsm.Event, f fact) {
 	if !ok {
 		return
 	}
+	p.plan.Follow(e, f.Fact)
 	switch e.Kind {
-	case fsm.JobQueued:
-		if f.job != nil && f.job.State == pb.JobState_JOB_STATE_QUEUED {
-			p.plan.Queue(planned(f.job))
-		}
 	case fsm.JobBackoff:
-		if f.job != nil && f.job.NotBefore > 0 && (t.due == 0 || f.job.NotBefore < t.due) {
-			t.due = f.job.NotBefore
+		if f.Job != nil && f.Job.NotBefore > 0 && (t.due == 0 || f.Job.NotBefore < t.due) {
+			t.due = f.Job.NotBefore
 		}
 	case fsm.LeaseGranted:
 		t.granted(p, e, f)
@@ -140,7 +130,6 @@ func (t *term) happened(e fsm.Event, f fact) {
 	case fsm.CancelRequested:
 		p.sendStop(e.Worker, e.Lease, pb.StopReason_STOP_CANCELLED, e.Message)
 	case fsm.JobSettled:
-		p.plan.Remove(e.Job)
 		t.metrics.over(e.Outcome)
 	case fsm.WorkerRegistered:
 		p.roster.enlist(e.Worker, t.elapsed(), t.graceOf(p, e.Worker))
@@ -155,30 +144,28 @@ func (t *term) happened(e fsm.Event, f fact) {
 // session sends it again if this one breaks before it arrives.
 func (t *term) granted(p *pool, e fsm.Event, f fact) {
 	t.metrics.granted.Inc()
-	if f.attempt == nil || f.attempt.Outcome != nil {
-		p.plan.Remove(e.Job) // it is over already
+	if !f.Runs() {
 		return
 	}
-	m := t.hold(p, e.Lease, f.job)
+	m := t.hold(p, e.Lease, f.Job)
 	if e.Attempt == 1 {
-		t.metrics.waiting.Observe(float64(f.attempt.Started-f.job.Submitted) / 1000)
+		t.metrics.waiting.Observe(float64(f.Attempt.Started-f.Job.Submitted) / 1000)
 	}
 	switch {
 	case m.revoked: // while the grant was on its way
 		t.takeBack(e.Lease)
 	case m.session != nil:
-		m.session.sendGrant(grantOf(f.job, f.attempt, p.limits))
+		m.session.sendGrant(grantOf(f.Job, f.Attempt, p.limits))
 	}
 }
 
 // ended notes that a lease is over, and tells its worker if it does not know.
 func (t *term) ended(p *pool, e fsm.Event, f fact) {
-	p.plan.Release(e.Lease)
 	if m, ok := p.roster.members[e.Worker]; ok {
 		delete(m.leases, e.Lease)
 	}
-	if f.attempt != nil {
-		t.metrics.ended(f.attempt)
+	if f.Attempt != nil {
+		t.metrics.ended(f.Attempt)
 	}
 	switch e.Outcome {
 	case pb.OutcomeKind_OUTCOME_WORKER_LOST, pb.OutcomeKind_OUTCOME_WORKER_REVOKED:

@@ -25,18 +25,14 @@ type hints struct {
 // Workers returns the names of the workers that have the hint, the latest first.
 func (h hints) Workers(hint string) []string {
 	var names []string
-	h.store.View(func(s *fsm.State) {
-		for w := range s.HintWorkers(h.pool, hint) {
-			names = append(names, w.Worker)
-		}
-	})
+	h.store.View(func(s *fsm.State) { names = plan.HintWorkers(s, h.pool, hint) })
 	return names
 }
 
 // pool returns the record of a pool, and makes or updates it.
 func (t *term) tunePool(p *fsm.Pool) *pool {
 	limits := p.Limits()
-	costs := plan.Costs{Cached: limits.CachedCost, Uncached: limits.UncachedCost}
+	costs := plan.CostsOf(limits)
 	r, ok := t.pools[p.Name]
 	if !ok {
 		r = &pool{name: p.Name, plan: plan.New(costs, hints{t.store, p.Name}), roster: newRoster()}
@@ -59,26 +55,11 @@ func (c Config) ttl(l fsm.Limits) time.Duration {
 	return max(ttl, 3*(c.Election+c.ReconnectMax))
 }
 
-// planned is a job as the planner sees it.
-func planned(j *fsm.Job) plan.Job {
-	return plan.Job{
-		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Hint: j.Hint,
-		Need: plan.Need{Slots: j.Slots, Labels: j.Labels},
-	}
-}
-
 // load makes the pool what the state says it is.
 func (t *term) loadPool(s *fsm.State, p *fsm.Pool) {
 	r := t.tunePool(p)
 	now := t.elapsed()
-	r.plan.Reset()
-	r.plan.Load(p.Queued, func(yield func(plan.Job) bool) {
-		for j := range s.Queue(p.Name) {
-			if !yield(planned(j)) {
-				return
-			}
-		}
-	})
+	r.plan.Rebuild(s, p)
 	for w := range s.Workers(p.Name) {
 		m := r.roster.enlist(w.Name, now, t.graceOf(r, w.Name))
 		m.capability = w.Capability
@@ -101,11 +82,10 @@ func (t *term) graceOf(r *pool, name string) time.Duration {
 	return r.roster.ttl + t.config.Election + spread(name, r.roster.ttl/10)
 }
 
-// hold notes a lease.
+// hold notes a lease with its worker.
 func (t *term) hold(r *pool, id fsm.LeaseID, j *fsm.Job) *member {
 	name := j.Worker()
 	m := r.roster.enlist(name, t.elapsed(), t.graceOf(r, name))
 	m.leases[id] = struct{}{}
-	r.plan.Hold(id, name, j.ID, j.Slots)
 	return m
 }

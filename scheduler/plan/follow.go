@@ -1,0 +1,93 @@
+package plan
+
+import (
+	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// What follows ties a pool's plan to the replicated state: the same for the
+// leader, which works on committed commands, and for a simulation of it.
+
+// Fact is what the state says of an event's subject now, which may be later than
+// the event.
+type Fact struct {
+	Job     *fsm.Job
+	Attempt *fsm.Attempt
+}
+
+// FactOf looks up the subject of an event.
+func FactOf(s *fsm.State, e *fsm.Event) (f Fact) {
+	switch e.Kind {
+	case fsm.JobQueued, fsm.JobBackoff:
+		f.Job, _ = s.Job(e.Job)
+	case fsm.LeaseGranted, fsm.AttemptEnded, fsm.CancelRequested:
+		f.Job, f.Attempt, _ = s.Attempt(e.Lease)
+	}
+	return f
+}
+
+// Runs says whether the event's attempt is not over yet.
+func (f Fact) Runs() bool { return f.Attempt != nil && f.Attempt.Outcome == nil }
+
+// Follow takes in one event of the pool.
+func (p *Pool) Follow(e fsm.Event, f Fact) {
+	switch e.Kind {
+	case fsm.JobQueued:
+		if f.Job != nil && f.Job.State == pb.JobState_JOB_STATE_QUEUED {
+			p.Queue(JobOf(f.Job))
+		}
+	case fsm.LeaseGranted:
+		if f.Runs() {
+			p.Hold(e.Lease, e.Worker, e.Job, f.Job.Slots)
+		} else {
+			p.Remove(e.Job) // it is over already
+		}
+	case fsm.AttemptEnded:
+		p.Release(e.Lease)
+	case fsm.JobSettled:
+		p.Remove(e.Job)
+	}
+}
+
+// Rebuild makes the plan what the state says of the pool. It stays paused until
+// Resume.
+func (p *Pool) Rebuild(s *fsm.State, pool *fsm.Pool) {
+	p.Reset()
+	p.Load(pool.Queued, func(yield func(Job) bool) {
+		for j := range s.Queue(pool.Name) {
+			if !yield(JobOf(j)) {
+				return
+			}
+		}
+	})
+	for j := range s.Leases(pool.Name) {
+		p.Hold(j.Lease, j.Worker(), j.ID, j.Slots)
+	}
+}
+
+// StillWaits says whether a job whose grant was refused is in the backlog yet.
+func StillWaits(s *fsm.State, id fsm.JobID) bool {
+	j, err := s.Job(id)
+	return err == nil && j.State == pb.JobState_JOB_STATE_QUEUED
+}
+
+// JobOf is a job as the planner sees it.
+func JobOf(j *fsm.Job) Job {
+	return Job{
+		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Hint: j.Hint,
+		Need: Need{Slots: j.Slots, Labels: j.Labels},
+	}
+}
+
+// CostsOf are the estimates that a pool's configuration gives.
+func CostsOf(l fsm.Limits) Costs { return Costs{Cached: l.CachedCost, Uncached: l.UncachedCost} }
+
+// HintWorkers names the workers of a pool that have built with a hint, the latest
+// first.
+func HintWorkers(s *fsm.State, pool, hint string) []string {
+	var names []string
+	for w := range s.HintWorkers(pool, hint) {
+		names = append(names, w.Worker)
+	}
+	return names
+}
