@@ -36,7 +36,7 @@ func TestLostQuorum(t *testing.T) {
 	left := w.cluster.Nodes[2]
 	w.until("the last node to know all", func() bool {
 		j, err := w.only(left).Jobs().GetJob(w.ctx, &pb.GetJobRequest{Id: 1, Stale: true})
-		return err == nil && len(j.Attempts) == 1 && j.Attempts[0].Log != nil
+		return err == nil && j.State == pb.JobState_JOB_STATE_SETTLED && j.Attempts[0].Log != nil
 	})
 	down := w.cluster.Nodes[:2]
 	for _, n := range down {

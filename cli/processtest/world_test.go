@@ -321,11 +321,6 @@ func (w *world) touch(name string) {
 	w.must(os.WriteFile(filepath.Join(w.shared, name), nil, 0o666))
 }
 
-func (w *world) exists(name string) bool {
-	_, err := os.Stat(filepath.Join(w.shared, name))
-	return err == nil
-}
-
 // processes are the host's processes whose command line holds a text.
 func processes(text string) []int {
 	var pids []int
