@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/weirbuild/weir/workerd/room"
 )
 
 // directory holds one file a log. Its name carries all there is to know: while
@@ -26,7 +28,11 @@ func (d directory) create(id ID) (backing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{dir: d.path, id: id, name: name, f: f}, nil
+	created := &file{dir: d.path, id: id, name: name, f: f}
+	if err := created.secure(0); err != nil {
+		return nil, errors.Join(err, created.remove())
+	}
+	return created, nil
 }
 
 func (d directory) settle() error { return syncPath(d.path) }
@@ -76,6 +82,9 @@ type file struct {
 	mu   sync.Mutex // name only: sync runs beside the rest
 	name string
 	f    *os.File
+
+	size int64 // while f is open
+	kept int64 // f has its blocks up to here
 }
 
 func (f *file) path() string {
@@ -84,16 +93,55 @@ func (f *file) path() string {
 	return filepath.Join(f.dir, f.name)
 }
 
-func (f *file) append(p []byte) (int, error) {
+func (f *file) append(p []byte, last bool) (int, error) {
 	if f.f == nil { // begun before a restart
-		opened, err := os.OpenFile(f.path(), os.O_RDWR|os.O_APPEND, 0o600)
-		if err != nil {
+		if err := f.open(); err != nil {
 			return 0, err
 		}
-		f.f = opened
 	}
-	return f.f.Write(p)
+	if !last {
+		if err := f.secure(int64(len(p))); err != nil {
+			return 0, err
+		}
+	}
+	n, err := f.f.Write(p)
+	f.size += int64(n)
+	return n, err
 }
+
+func (f *file) open() error {
+	opened, err := os.OpenFile(f.path(), os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := opened.Stat()
+	if err != nil {
+		return errors.Join(err, opened.Close())
+	}
+	f.f, f.size, f.kept = opened, info.Size(), 0
+	return nil
+}
+
+// secure keeps room on the disk for n bytes and a tail, in steps that grow with
+// the log.
+func (f *file) secure(n int64) error {
+	need := f.size + n + tailRoom
+	if need <= f.kept {
+		return nil
+	}
+	kept, err := room.Keep(f.f, need+min(f.size, maxAhead))
+	if room.IsFull(err) {
+		kept, err = room.Keep(f.f, need)
+	}
+	if err != nil {
+		return err
+	}
+	f.kept = kept
+	return nil
+}
+
+// maxAhead bounds the room that is kept beyond what a log needs now.
+const maxAhead = 1 << 20
 
 func (f *file) readAt(p []byte, off int64) (int, error) {
 	if f.f != nil {
@@ -108,6 +156,9 @@ func (f *file) readAt(p []byte, off int64) (int, error) {
 }
 
 func (f *file) finish(end End) error {
+	if err := f.trim(end); err != nil {
+		return err
+	}
 	from, name := f.path(), finishedName(f.id, end)
 	if err := os.Rename(from, filepath.Join(f.dir, name)); err != nil {
 		return err
@@ -116,6 +167,15 @@ func (f *file) finish(end End) error {
 	f.name = name
 	f.mu.Unlock()
 	return f.close()
+}
+
+// trim gives back the room that the log did not need, which may be all that it takes.
+func (f *file) trim(end End) error {
+	if f.f == nil || f.kept == 0 {
+		return nil
+	}
+	f.kept = 0
+	return f.f.Truncate(end.Bytes)
 }
 
 func (f *file) remove() error {

@@ -5,7 +5,8 @@
 // machine may cost what was written in the last SyncEvery; a log damaged that
 // way is found at Open and ends with a line that says so.
 //
-// The total is bounded: over the budget Write and Create fail with ErrFull and
-// nothing that is already spooled is lost. The package sends nothing anywhere
+// The total is bounded: over the budget, and on a full disk, no log begins and the
+// growing ones are cut off with a line that says so, for which every log keeps
+// room. Nothing that is already spooled is lost. The package sends nothing anywhere
 // and decides nothing about when a log may go; see package logship.
 package spool

@@ -24,6 +24,7 @@ type Log struct {
 	ended   bool
 	dropped bool
 	dirty   bool // changed since the last sync
+	cut     *cut // nil while everything fitted
 }
 
 // ID names the log.
@@ -36,8 +37,9 @@ func (l *Log) attach(file backing) {
 	l.dirty = true
 }
 
-// Write appends p. The bytes survive the process once it returns. The error is
-// ErrFull over the spool's budget; then nothing of p was written.
+// Write appends p. The bytes survive the process once it returns. A build does not
+// fail because its log has no room: over the spool's budget, and on a full disk,
+// the log is cut off, see [Log.Cut], and Write goes on as if it wrote.
 func (l *Log) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -61,18 +63,38 @@ func (l *Log) write(p []byte) (int, error) {
 	if err := l.rehash(); err != nil {
 		return 0, err
 	}
-	if err := l.spool.reserve(int64(len(p))); err != nil {
-		return 0, err
+	n, err := 0, error(nil)
+	if l.cut == nil {
+		if n, err = l.fit(p); isFull(err) {
+			err = l.cutOff(err)
+		}
 	}
-	n, err := l.file.append(p)
-	l.spool.release(int64(len(p) - n))
-	l.hash.Write(p[:n])
-	l.size += int64(n)
-	l.dirty = true
 	if err != nil {
 		return n, fmt.Errorf("write log of lease %d: %w", l.id.Lease, err)
 	}
-	return n, nil
+	if l.cut != nil {
+		l.cut.keep(p[n:])
+	}
+	return len(p), nil
+}
+
+// fit appends what the budget allows, all or nothing; mu is held.
+func (l *Log) fit(p []byte) (int, error) {
+	if err := l.spool.reserve(int64(len(p))); err != nil {
+		return 0, err
+	}
+	n, err := l.add(p, false)
+	l.spool.release(int64(len(p) - n))
+	return n, err
+}
+
+// add appends to the file; mu is held.
+func (l *Log) add(p []byte, last bool) (int, error) {
+	n, err := l.file.append(p, last)
+	l.hash.Write(p[:n])
+	l.size += int64(n)
+	l.dirty = true
+	return n, err
 }
 
 // rehash reads back a log that was begun before a restart.
@@ -110,6 +132,9 @@ func (l *Log) finish() (End, error) {
 	}
 	if err := l.rehash(); err != nil {
 		return End{}, err
+	}
+	if err := l.lastWords(); err != nil {
+		return End{}, fmt.Errorf("finish log of lease %d: %w", l.id.Lease, err)
 	}
 	end := End{Bytes: l.size}
 	l.hash.Sum(end.SHA256[:0])

@@ -15,7 +15,7 @@ const pageBytes = 64 << 10
 // copied again and again as it grows.
 type buffer struct{ pages [][]byte }
 
-func (b *buffer) append(p []byte) (int, error) {
+func (b *buffer) append(p []byte, _ bool) (int, error) {
 	for rest := p; len(rest) > 0; {
 		last := len(b.pages) - 1
 		if last < 0 || len(b.pages[last]) == pageBytes {

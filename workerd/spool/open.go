@@ -102,13 +102,11 @@ func (l *Log) verify() error {
 		return nil
 	}
 	l.ended, l.hash = false, h
-	if n, err := l.file.append([]byte(Damage)); err != nil {
+	n, err := l.add([]byte(Damage), true)
+	l.spool.used += int64(n)
+	if err != nil {
 		return fmt.Errorf("mark damaged log of lease %d: %w", l.id.Lease, err)
-	} else {
-		l.size += int64(n)
-		l.spool.used += int64(n)
-		h.Write([]byte(Damage)[:n])
 	}
-	_, err := l.finish()
+	_, err = l.finish()
 	return err
 }

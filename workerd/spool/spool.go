@@ -60,7 +60,9 @@ type medium interface {
 
 // backing is the bytes of one log. Log serialises all calls but sync.
 type backing interface {
-	append(p []byte) (int, error)
+	// append leaves room for tailRoom bytes more, or writes nothing; the last
+	// bytes may use that.
+	append(p []byte, last bool) (int, error)
 	readAt(p []byte, off int64) (int, error)
 	finish(End) error
 	remove() error
@@ -159,6 +161,9 @@ func (s *Spool) reserve(n int64) error {
 	s.used += n
 	return nil
 }
+
+// reserveTail takes what the end of a log may have beyond the budget.
+func (s *Spool) reserveTail(n int64) { s.release(-n) }
 
 func (s *Spool) release(n int64) {
 	s.mu.Lock()

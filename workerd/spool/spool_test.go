@@ -15,12 +15,12 @@ import (
 	"testing"
 )
 
-const room = 1 << 20
+const plenty = 1 << 20
 
 // both runs a test over the two media.
 func both(t *testing.T, test func(t *testing.T, s *Spool)) {
-	t.Run("disk", func(t *testing.T) { test(t, open(t, t.TempDir(), room)) })
-	t.Run("memory", func(t *testing.T) { test(t, Memory(room)) })
+	t.Run("disk", func(t *testing.T) { test(t, open(t, t.TempDir(), plenty)) })
+	t.Run("memory", func(t *testing.T) { test(t, Memory(plenty)) })
 }
 
 func open(t *testing.T, dir string, budget int64) *Spool {
@@ -109,29 +109,6 @@ func TestDropFreesRoomAndSwallowsWrites(t *testing.T) {
 	})
 }
 
-func TestBudget(t *testing.T) {
-	both(t, func(t *testing.T, s *Spool) {
-		a, b := create(t, s, 1), create(t, s, 2)
-		if _, err := a.Write(make([]byte, room-10)); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := b.Write(make([]byte, 11)); !errors.Is(err, ErrFull) || n != 0 {
-			t.Fatalf("over the budget: %d, %v", n, err)
-		}
-		write(t, b, "0123456789")
-		if _, err := s.Create(ID{Lease: 3}); !errors.Is(err, ErrFull) {
-			t.Fatalf("create in a full spool: %v", err)
-		}
-		if end, err := b.Finish(); err != nil || end.Bytes != 10 {
-			t.Fatalf("finish in a full spool: %v, %v", end, err)
-		}
-		if err := s.Drop(1); err != nil {
-			t.Fatal(err)
-		}
-		create(t, s, 3)
-	})
-}
-
 func TestWaitEmpty(t *testing.T) {
 	both(t, func(t *testing.T, s *Spool) {
 		create(t, s, 1)
@@ -184,14 +161,14 @@ func TestChangedNamesEachLogOnce(t *testing.T) {
 
 func TestReopen(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir, room)
+	s := open(t, dir, plenty)
 	done, growing := create(t, s, 1), create(t, s, 2)
 	write(t, done, "done")
 	want, _ := done.Finish()
 	write(t, growing, "grow")
 
 	// The process is gone without a word; another opens the directory.
-	s = open(t, dir, room)
+	s = open(t, dir, plenty)
 	logs := s.Pending()
 	if len(logs) != 2 || logs[0].ID() != (ID{1, 10, 1}) || logs[1].ID() != (ID{2, 20, 1}) {
 		t.Fatalf("after a restart: %v", logs)
@@ -229,12 +206,12 @@ func TestCrashAtEveryPoint(t *testing.T) {
 	text := "line one\nline two\n"
 	for cut := range len(text) + 1 {
 		dir := t.TempDir()
-		l := create(t, open(t, dir, room), 5)
+		l := create(t, open(t, dir, plenty), 5)
 		write(t, l, text)
 		if err := os.Truncate(filepath.Join(dir, openName(l.ID())), int64(cut)); err != nil {
 			t.Fatal(err)
 		}
-		got, ok := open(t, dir, room).Get(5)
+		got, ok := open(t, dir, plenty).Get(5)
 		if !ok || content(t, got) != text[:cut] {
 			t.Fatalf("cut at %d: %q", cut, content(t, got))
 		}
@@ -254,7 +231,7 @@ func TestMachineCrash(t *testing.T) {
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := open(t, dir, room)
+			s := open(t, dir, plenty)
 			l, whole := create(t, s, 5), create(t, s, 6)
 			write(t, l, "123456789")
 			write(t, whole, "whole")
@@ -266,7 +243,7 @@ func TestMachineCrash(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, bootIDFile), []byte("another boot\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s = open(t, dir, room)
+			s = open(t, dir, plenty)
 			got, _ := s.Get(5)
 			text := content(t, got)
 			if !strings.HasSuffix(text, Damage) {
@@ -294,7 +271,7 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if logs := open(t, dir, room).Pending(); len(logs) != 0 {
+	if logs := open(t, dir, plenty).Pending(); len(logs) != 0 {
 		t.Fatalf("taken for logs: %v", logs)
 	}
 	for _, name := range names {
@@ -340,7 +317,7 @@ func TestReadersBesideTheWriter(t *testing.T) {
 }
 
 func TestSyncSurvivesDrop(t *testing.T) {
-	s := open(t, t.TempDir(), room)
+	s := open(t, t.TempDir(), plenty)
 	for lease := range uint64(50) {
 		l := create(t, s, lease)
 		write(t, l, "x")
@@ -360,7 +337,7 @@ func TestSyncSurvivesDrop(t *testing.T) {
 
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
-	l := create(t, open(t, dir, room), 1)
+	l := create(t, open(t, dir, plenty), 1)
 	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, openName(l.ID())): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != want {
