@@ -4,15 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weirbuild/weir/workerd/room"
 )
 
 // compactAbove is the smallest size at which the file is written anew without
 // what is over.
 const compactAbove = 1 << 20
+
+// headroom is how much room is kept beyond the file's end, so that a full disk
+// takes the results of what runs: there is room for about 200 of the longest. Half
+// of it may be used up before more is asked for.
+const headroom = 1 << 20
 
 // append applies a record and adds it to the next flush; mu is held. Only an
 // outcome that cannot be encoded is an error, and then nothing has changed.
@@ -52,9 +58,13 @@ func (j *Journal) flush() {
 		return
 	}
 	write := func() error { return j.extend(data) }
-	if j.err != nil || j.size+int64(len(data)) > j.compact {
+	switch {
+	case j.err != nil:
 		image, err := j.image()
 		write = func() error { return errors.Join(err, j.replace(image)) }
+	case j.size+int64(len(data)) > j.compact:
+		image, err := j.image()
+		write = func() error { return errors.Join(err, j.shorten(image, data)) }
 	}
 	j.flushing = true
 	j.mu.Unlock()
@@ -75,11 +85,23 @@ func (j *Journal) flush() {
 
 // extend adds records to the file. Only the flusher calls it.
 func (j *Journal) extend(data []byte) error {
+	j.secure(j.size + int64(len(data)))
 	if _, err := j.file.WriteAt(data, j.size); err != nil {
 		return err
 	}
 	j.size += int64(len(data))
 	return j.sync(j.file)
+}
+
+// secure keeps room beyond the file's end. What a full disk refuses now is asked
+// for again with the next flush; until then the room of before is used up.
+func (j *Journal) secure(end int64) {
+	if end+headroom/2 <= j.kept {
+		return
+	}
+	if kept, err := room.Keep(j.file, end+headroom); err == nil {
+		j.kept = kept
+	}
 }
 
 // image encodes the whole state.
@@ -97,20 +119,51 @@ func (j *Journal) image() ([]byte, error) {
 // replace puts a new file in place of the old one, all or nothing. Only the
 // flusher calls it.
 func (j *Journal) replace(image []byte) error {
-	next := j.path() + ".new"
-	f, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, kept, err := j.stage(image)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(image)
+	return j.install(f, kept, image)
+}
+
+// shorten is replace, where the old file is sound and good enough: if there is no
+// room for a new one, data is added to the old.
+func (j *Journal) shorten(image, data []byte) error {
+	f, kept, err := j.stage(image)
+	if room.IsFull(err) {
+		return j.extend(data)
+	}
+	if err != nil {
+		return err
+	}
+	return j.install(f, kept, image)
+}
+
+func (j *Journal) next() string { return j.path() + ".new" }
+
+// stage makes the new file, with its room, beside the old one.
+func (j *Journal) stage(image []byte) (f *os.File, kept int64, err error) {
+	f, err = os.OpenFile(j.next(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	kept, err = room.Keep(f, int64(len(image))+headroom)
+	if err == nil {
+		_, err = f.Write(image)
+	}
 	if err == nil {
 		err = j.sync(f)
 	}
-	if err == nil {
-		err = os.Rename(next, j.path())
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close(), os.Remove(j.next()))
 	}
+	return f, kept, nil
+}
+
+func (j *Journal) install(f *os.File, kept int64, image []byte) error {
+	err := os.Rename(j.next(), j.path())
 	if err == nil {
-		err = syncDir(filepath.Dir(next))
+		err = syncDir(j.dir)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -119,7 +172,7 @@ func (j *Journal) replace(image []byte) error {
 		// Its content is in the new file; nothing can be lost with it.
 		_ = j.file.Close()
 	}
-	j.file, j.size = f, int64(len(image))
+	j.file, j.size, j.kept = f, int64(len(image)), kept
 	j.compact = max(compactAbove, 4*j.size)
 	return nil
 }
@@ -161,6 +214,7 @@ func (j *Journal) adopt(size int64) error {
 		return err
 	}
 	j.file, j.size, j.compact = f, size, max(compactAbove, 4*size)
+	j.secure(size)
 	return nil
 }
 

@@ -43,6 +43,7 @@ type Journal struct {
 	err      error // of the last flush; the next one writes the file anew
 	file     *os.File
 	size     int64
+	kept     int64 // the file has its blocks up to here
 	compact  int64 // rewrite the file above this size
 }
 
