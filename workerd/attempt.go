@@ -58,6 +58,10 @@ func (w *Worker) execute(a *attempt, task executor.Task, exec executor.Executor)
 	a.hasLog(log)
 	w.session.Started(a.lease)
 	outcome, err := guarded(a.ctx, exec, task, log)
+	if why := log.Cut(); why != nil {
+		w.metrics.cut.Inc()
+		w.log.Warn("the log of a job was cut off: the job went on", "lease", a.lease, "job", task.Job, "why", why)
+	}
 	if _, e := log.Finish(); e != nil {
 		w.log.Error("the log of a job cannot be completed", "lease", a.lease, "job", task.Job, "error", e)
 	}

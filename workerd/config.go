@@ -43,6 +43,7 @@ type Config struct {
 	LogLimit      int64 // bytes; 0: the pool's alone
 	SpoolLimit    int64 // bytes
 	GitCacheLimit int64 // bytes; 0: none
+	MinFree       int64 // bytes; 0: any
 	MetricsListen string
 	LogLevel      string
 	LogJSON       bool
@@ -61,6 +62,7 @@ func Default() Config {
 		DrainWait:     30 * time.Second,
 		SpoolLimit:    4 << 30,
 		GitCacheLimit: 20 << 30,
+		MinFree:       256 << 20,
 		LogLevel:      "info",
 		FeatureLevel:  1,
 	}
@@ -86,6 +88,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.Int64Var(&c.LogLimit, "log-limit", c.LogLimit, "bytes of one job's log, where the pool allows more (default: the pool's limit)")
 	fs.Int64Var(&c.SpoolLimit, "spool-limit", c.SpoolLimit, "bytes of all logs that the cluster has not sealed yet; no new job starts above it")
 	fs.Int64Var(&c.GitCacheLimit, "git-cache-limit", c.GitCacheLimit, "bytes of the clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
+	fs.Int64Var(&c.MinFree, "min-free", c.MinFree, "bytes that must be free on the disks of --state-dir and --work-dir for new jobs to start")
 	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz (default: none)")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
@@ -135,6 +138,7 @@ func (c *Config) Validate() error {
 	bad(c.LogLimit < 0, "--log-limit %d is negative", c.LogLimit)
 	bad(c.SpoolLimit < minSpool, "--spool-limit %d is too small: at least %d bytes", c.SpoolLimit, minSpool)
 	bad(c.GitCacheLimit < 0, "--git-cache-limit %d is negative: give bytes, or 0 for no limit", c.GitCacheLimit)
+	bad(c.MinFree < 0, "--min-free %d is negative", c.MinFree)
 	bad(c.MetricsListen != "" && !loopback(c.MetricsListen),
 		"--metrics-listen %q is plain HTTP: give a loopback host:port, such as 127.0.0.1:7002", c.MetricsListen)
 	bad(hclog.LevelFromString(c.LogLevel) == hclog.NoLevel, "--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)

@@ -30,6 +30,8 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		{"--label os", "name=value"},
 		{"--label os=a --label arch=b --label os=c", "given twice"},
 		{"--spool-limit 10", "--spool-limit"},
+		{"--git-cache-limit -1", "--git-cache-limit"},
+		{"--min-free -1", "--min-free"},
 		{"--connect /nowhere/at/all", "/nowhere/at/all"},
 		{"--connect weir://nonsense", "parse capability"},
 	} {

@@ -103,6 +103,19 @@ func (s *script) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.O
 		case <-s.release:
 			return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED}, nil
 		}
+	case "chatty": // prints more than a small disk holds
+		line := []byte(strings.Repeat("x", 8<<10-1) + "\n")
+		for range 1 << 10 {
+			if _, err := out.Write(line); err != nil {
+				return nil, err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return executor.Ended(ctx)
+		case <-s.release:
+			return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED}, nil
+		}
 	case "stubborn": // ends only when killed
 		<-t.Kill
 		return executor.Ended(ctx)

@@ -13,6 +13,7 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	fsync    prometheus.Histogram
 	refused  prometheus.Counter
+	cut      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -27,9 +28,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 3, 11)}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_worker_results_refused_total", Help: "Results that the cluster did not record: their lease was over."}),
+		cut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_worker_logs_cut_total", Help: "Logs that the spool or its disk had no room for; their jobs went on."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.outcomes, m.seconds, m.fsync, m.refused)
+		reg.MustRegister(m.outcomes, m.seconds, m.fsync, m.refused, m.cut)
 	}
 	return m
 }

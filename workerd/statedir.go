@@ -94,9 +94,10 @@ func lockDir(path string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock state directory %s: %w", path, err)
 	}
-	err = f.Truncate(0)
+	// Written over what is there, so that a full disk does not stop a restart.
+	n, err := fmt.Fprintln(f, os.Getpid())
 	if err == nil {
-		_, err = fmt.Fprintln(f, os.Getpid())
+		err = f.Truncate(int64(n))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock state directory: %w", err), f.Close())

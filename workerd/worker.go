@@ -16,6 +16,7 @@ import (
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/journal"
 	"github.com/weirbuild/weir/workerd/logship"
+	"github.com/weirbuild/weir/workerd/room"
 	"github.com/weirbuild/weir/workerd/session"
 	"github.com/weirbuild/weir/workerd/spool"
 )
@@ -229,6 +230,7 @@ func (w *Worker) keepHealthy(ctx context.Context) {
 		case <-tick.C:
 		}
 		_ = w.journal.Sync() // why tells its error
+		w.finishLogs()
 		why := w.why()
 		switch {
 		case why == told:
@@ -245,6 +247,16 @@ func (w *Worker) keepHealthy(ctx context.Context) {
 
 const healthEvery = 2 * time.Second
 
+// finishLogs tries again to complete the logs of attempts that are over: the disk
+// refused it when they ended, which was told then.
+func (w *Worker) finishLogs() {
+	for _, l := range w.spool.Pending() {
+		if _, runs := w.table.get(l.ID().Lease); !runs {
+			_, _ = l.Finish()
+		}
+	}
+}
+
 // why says why the worker takes no new jobs; "" when it does.
 func (w *Worker) why() string {
 	if w.leaving() {
@@ -255,6 +267,11 @@ func (w *Worker) why() string {
 	}
 	if _, used, limit := w.spool.Usage(); used >= limit {
 		return fmt.Sprintf("its log spool is full: %d bytes wait to be sealed", used)
+	}
+	for _, dir := range []string{w.cfg.StateDir, w.cfg.WorkDir} {
+		if why := room.Short(dir, w.cfg.MinFree); why != "" {
+			return why
+		}
 	}
 	return ""
 }
