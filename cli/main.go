@@ -106,7 +106,7 @@ func newRoot(e *env) *cobra.Command {
 		&cobra.Group{ID: "operate", Title: "Operating a cluster:"},
 		&cobra.Group{ID: "daemon", Title: "Daemons:"},
 	)
-	add(root, "build", newSubmit(e), newJobs(e), newJob(e), newLogs(e))
+	add(root, "build", newSubmit(e), newJobs(e), newJob(e), newLogs(e), newOBuilder(e))
 	add(root, "operate", newStatus(e), newRaft(e), newPool(e), newClient(e), newCap(e), newAdmin(e), newTLS(e))
 	add(root, "daemon", newServer(e), newWorker(e), newDev(e), newBench(e))
 	e.noteBeginning(root)
