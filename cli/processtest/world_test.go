@@ -241,15 +241,28 @@ func (w *world) startWorker(by []string, pool, name, capFile string, slots int, 
 }
 
 func (w *world) workerState(pool, name string) string {
-	list, err := w.admin.Admin().ListWorkers(w.ctx, &pb.ListWorkersRequest{Pool: pool})
-	if err != nil {
+	k, err := w.findWorker(pool, name)
+	switch {
+	case err != nil:
 		return err.Error()
-	}
-	i := slices.IndexFunc(list.Workers, func(k *pb.Worker) bool { return k.Name == name })
-	if i < 0 {
+	case k == nil:
 		return "unknown"
 	}
-	return list.Workers[i].State
+	return k.State
+}
+
+// findWorker returns nil for a worker that the cluster does not know.
+func (w *world) findWorker(pool, name string) (*pb.Worker, error) {
+	list, err := w.admin.Admin().ListWorkers(w.ctx, &pb.ListWorkersRequest{Pool: pool})
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range list.Workers {
+		if k.Name == name {
+			return k, nil
+		}
+	}
+	return nil, nil
 }
 
 // leader is the node that leads, and the others.
