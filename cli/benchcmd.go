@@ -25,7 +25,10 @@ func newBench(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.Binary, o.Out, o.Err = self, e.stdout, e.stderr
+			if _, err := e.printer(); err != nil {
+				return err
+			}
+			o.Binary, o.Out, o.Err, o.JSON = self, e.stdout, e.stderr, e.output == "json"
 			return bench.Run(ctx, o)
 		}),
 	}
@@ -34,8 +37,9 @@ func newBench(e *env) *cobra.Command {
 	c.Flags().IntSliceVar(&o.Loads, "in-flight", nil, "jobs in flight to measure lifecycles at (64, 256 and 1024 when not given)")
 	c.Flags().BoolVar(&o.Quick, "quick", false, "smaller runs")
 	c.Flags().StringVar(&o.Dir, "dir", "", "keep everything in this directory (a temporary one when not given)")
+	e.addOutputFlag(c)
 	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	for _, part := range []*cobra.Command{newBenchWorkers(), newBenchClients(), newBenchNode(e), newBenchLoad()} {
+	for _, part := range []*cobra.Command{newBenchWorkers(), newBenchClients(), newBenchNode(e)} {
 		part.Hidden, part.Args = true, cobra.NoArgs
 		c.AddCommand(part)
 	}
@@ -93,21 +97,5 @@ func newBenchNode(e *env) *cobra.Command {
 	f.StringVar(&o.Profile, "profile", "local", "timings")
 	f.StringVar(&o.LogStore, "log-store", "bolt", "log store")
 	f.StringVar(&o.Machine, "machine", "empty", "empty or fsm")
-	return c
-}
-
-func newBenchLoad() *cobra.Command {
-	var o bench.LoadConfig
-	c := &cobra.Command{Use: "raw-load", Short: "Proposals to raw nodes",
-		RunE: signalled(func(ctx context.Context) error { return bench.RunLoad(ctx, o) })}
-	f := c.Flags()
-	f.StringSliceVar(&o.Addresses, "addresses", nil, "nodes")
-	f.StringVar(&o.TLSDir, "tls-dir", "", "certificates")
-	f.IntVar(&o.Jobs, "jobs", 0, "jobs")
-	f.IntVar(&o.InFlight, "in-flight", 1, "jobs in flight")
-	f.IntSliceVar(&o.Sizes, "sizes", nil, "bytes of each proposal of a job")
-	f.IntVar(&o.Submits, "submits", 1, "streams for the first proposal of a job")
-	f.IntVar(&o.Sessions, "sessions", 0, "streams for the others")
-	f.IntVar(&o.LogBytes, "log-bytes", 0, "bytes of a job's log")
 	return c
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,8 +24,9 @@ type Options struct {
 	Quick  bool     // smaller runs, for a first look
 	Stores []string // Raft log stores to measure; nil: all
 	Loads  []int    // jobs in flight to measure lifecycles at; nil: 64, 256 and 1024
+	JSON   bool     // one document instead of a table
 	Out    io.Writer
-	Err    io.Writer
+	Err    io.Writer // what goes on meanwhile
 }
 
 // section is one part of the benchmark.
@@ -59,13 +59,18 @@ func Sections() (names []string, help string) {
 // bench is one run.
 type bench struct {
 	Options
-	missed []string
+	out     printer
+	current string // section
+	missed  []string
 }
 
 // Run measures and prints. The error says what could not be measured; figures
 // that missed their mark are only listed.
 func Run(ctx context.Context, o Options) (err error) {
-	b := &bench{Options: o}
+	b := &bench{Options: o, out: text{o.Out}}
+	if o.JSON {
+		b.out = &document{w: o.Out}
+	}
 	if b.Dir == "" {
 		if b.Dir, err = os.MkdirTemp("", "weir-bench-"); err != nil {
 			return fmt.Errorf("make a directory for the benchmark: %w", err)
@@ -79,36 +84,54 @@ func Run(ctx context.Context, o Options) (err error) {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, s.name) {
 			continue
 		}
-		fmt.Fprintf(o.Out, "\n%s: %s\n", s.name, s.what)
+		b.current = s.name
+		b.out.section(s.name, s.what)
 		started := time.Now()
 		if err := s.run(b, ctx); err != nil {
 			return fmt.Errorf("measure %s: %w", s.name, err)
 		}
-		fmt.Fprintf(o.Err, "(%s took %v)\n", s.name, time.Since(started).Round(time.Second))
+		b.note("%s took %v", s.name, time.Since(started).Round(time.Second))
 	}
-	if len(b.missed) > 0 {
-		fmt.Fprintf(o.Out, "\nmissed: %s\n", strings.Join(b.missed, "; "))
-	}
-	return nil
+	return b.out.end(b.missed)
 }
 
-// row prints one figure beside its mark.
-func (b *bench) row(name, value, mark string, ok bool) {
-	verdict := "ok"
-	if !ok {
-		verdict = "MISSED"
-		b.missed = append(b.missed, name)
+// show prints a figure.
+func (b *bench) show(f Figure) {
+	f.Section = b.current
+	if !f.Met {
+		b.missed = append(b.missed, f.Name)
 	}
-	fmt.Fprintf(b.Out, "  %-44s %-22s %-34s %s\n", name, value, mark, verdict)
+	b.out.figure(f)
+}
+
+// note tells what is no figure.
+func (b *bench) note(format string, args ...any) {
+	fmt.Fprintf(b.Err, "("+format+")\n", args...)
+}
+
+// tries is how often a measurement is begun. One that fails says little on a
+// machine that was busy with something else: a leader that got no processor for
+// half a second has lost its office.
+const tries = 3
+
+// patiently makes a measurement, and makes it anew when it fails.
+func (b *bench) patiently(ctx context.Context, measure func() error) (err error) {
+	for range tries {
+		if err = measure(); err == nil || ctx.Err() != nil {
+			return err
+		}
+		b.note("measured anew: %v", err)
+	}
+	return err
 }
 
 // dir makes a directory for one part.
 func (b *bench) dir(name string) (string, error) {
-	dir := filepath.Join(b.Dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp(b.Dir, name+"-")
+	if err != nil {
 		return "", fmt.Errorf("make a directory: %w", err)
 	}
-	return dir, nil
+	return dir, os.Chmod(dir, 0o755) // jobs may run as another user
 }
 
 // size picks the full or the quick size of a run.

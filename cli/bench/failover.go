@@ -64,9 +64,10 @@ func (b *bench) failover(ctx context.Context) (err error) {
 		}
 		transfers = append(transfers, took)
 	}
-	b.row("leader SIGKILL to next job started, p50", ms(kills.at(0.5)).String(), "want 600ms", kills.at(0.5) <= 600*time.Millisecond)
-	b.row("the same, p99 (worst "+ms(kills.max()).String()+")", ms(kills.at(0.99)).String(), "want 1.2s", kills.at(0.99) <= 1200*time.Millisecond)
-	b.row("graceful transfer to next job started, p99", fmt.Sprintf("%v (p50 %v)", ms(transfers.at(0.99)), ms(transfers.at(0.5))), "want 200ms", transfers.at(0.99) <= 200*time.Millisecond)
+	b.show(atMost("leader killed to job started, p50", kills.at(0.5), 600*time.Millisecond, fmt.Sprintf("%d kills", len(kills))))
+	b.show(atMost("leader killed to job started, p99", kills.at(0.99), 1200*time.Millisecond, "worst "+short(kills.max())+"; Nomad: 4.1s p50, 8.2s worst"))
+	b.show(atMost("office handed over to start, p99", transfers.at(0.99), 200*time.Millisecond,
+		fmt.Sprintf("p50 %s, worst %s of %d", short(transfers.at(0.5)), short(transfers.max()), len(transfers))))
 	return b.checkHeld(ctx, cl, jobs, workers)
 }
 
@@ -138,6 +139,7 @@ func (b *bench) checkHeld(ctx context.Context, cl *client.Client, jobs []uint64,
 	for _, w := range workers {
 		stopped += w.stopped.Load()
 	}
-	b.row("leases kept through all of it", fmt.Sprintf("%d of %d", kept, len(jobs)), fmt.Sprintf("%d told to stop, want none", stopped), kept == len(jobs) && stopped == 0)
+	lost := max(len(jobs)-kept, int(stopped))
+	b.show(atMostNumber("leases lost through all of it", float64(lost), 0, "", fmt.Sprintf("%d of %d jobs still run their first attempt", kept, len(jobs))))
 	return nil
 }

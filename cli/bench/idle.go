@@ -20,7 +20,7 @@ func (b *bench) idle(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := b.idleFor(ctx, r, "idle server", 40); err != nil {
+	if err := b.idleFor(ctx, r, "idle", 40); err != nil {
 		return err
 	}
 	workers, err := b.spawn(ctx, "sim-workers", "--connect", r.workerCap, "--pool", poolName, "--workers", "1", "--slots", "256", "--log-bytes", "100")
@@ -41,7 +41,7 @@ func (b *bench) idle(ctx context.Context) (err error) {
 	if err := clients.next(&done); err != nil {
 		return err
 	}
-	return b.idleFor(ctx, r, fmt.Sprintf("with %d finished jobs", jobs), 100)
+	return b.idleFor(ctx, r, fmt.Sprintf("%d finished jobs", jobs), 100)
 }
 
 // idleFor watches the servers for a while and shows the worst of them.
@@ -80,8 +80,8 @@ func (b *bench) idleFor(ctx context.Context, r *rig, what string, wantMB float64
 		}
 		worstMB = max(worstMB, mb)
 	}
-	b.row(what+": resident", fmt.Sprintf("%.0f MB", worstMB), fmt.Sprintf("want %.0f MB (Nomad: 97-519 MB)", wantMB), worstMB <= wantMB)
-	b.row(what+": processor", fmt.Sprintf("%.2f %% of a core", worstCPU), "want 1 %", worstCPU <= 1)
+	b.show(atMostNumber(what+", resident", worstMB, wantMB, " MB", "Nomad: 97 MB, with 3,600 finished jobs 519 MB"))
+	b.show(atMostNumber(what+", processor", worstCPU, 1, " %", "of a core; the busiest of three nodes"))
 	return nil
 }
 

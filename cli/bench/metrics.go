@@ -14,8 +14,8 @@ import (
 	"github.com/weirbuild/weir/cli/local"
 )
 
-// committed asks every node's metrics for what it has committed as a leader.
-func committed(ctx context.Context, c *local.Cluster) (t tally, err error) {
+// committedBy asks every node's metrics for what it has committed as a leader.
+func committedBy(ctx context.Context, c *local.Cluster) (t tally, err error) {
 	for _, n := range c.Nodes {
 		values, err := scrape(ctx, n.HTTP)
 		if err != nil {

@@ -2,11 +2,11 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -64,9 +64,12 @@ func RunNode(ctx context.Context, cfg NodeConfig, log hclog.Logger) error {
 		return err
 	}
 	b := &rawServer{node: node}
+	limit := &bare{rawServer: b}
 	server := grpc.NewServer(grpc.Creds(raftnode.ServerCredentials()),
 		grpc.InitialWindowSize(client.StreamWindow), grpc.InitialConnWindowSize(client.ConnWindow))
 	pb.RegisterMembershipServer(server, raftnode.NewMembershipServer(node))
+	pb.RegisterJobServiceServer(server, limit)
+	pb.RegisterWorkerServiceServer(server, limit)
 	benchpb.RegisterBenchServer(server, b)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return mux.Run(ctx) })
@@ -131,50 +134,72 @@ func (stateSnapshot) Release() {}
 // rawServer serves the benchmark's own service.
 type rawServer struct {
 	benchpb.UnimplementedBenchServer
-	node  *raftnode.Node
-	leads atomic.Bool
+	node     *raftnode.Node
+	leads    atomic.Bool
+	workers  atomic.Int32
+	commands atomic.Uint64 // committed, and their bytes
+	bytes    atomic.Uint64
+}
+
+// propose commits a command, and counts it.
+func (s *rawServer) propose(command []byte, done func(any, error)) {
+	s.node.ProposeAsync(command, func(result any, err error) {
+		if err == nil {
+			s.commands.Add(1)
+			s.bytes.Add(uint64(len(command)))
+		}
+		done(result, err)
+	})
 }
 
 // Leader implements benchpb.BenchServer.
 func (s *rawServer) Leader(context.Context, *benchpb.LeaderRequest) (*benchpb.LeaderReply, error) {
-	return &benchpb.LeaderReply{Leads: s.leads.Load()}, nil
+	return &benchpb.LeaderReply{
+		Leads: s.leads.Load(), Commands: s.commands.Load(), Bytes: s.bytes.Load(), Workers: uint32(s.workers.Load()),
+	}, nil
+}
+
+// committed is what became of one command.
+type committed struct {
+	seq uint64
+	err error
 }
 
 // Propose commits what comes and answers in batches, as a session does.
 func (s *rawServer) Propose(stream benchpb.Bench_ProposeServer) error {
-	out := newBatcher()
-	g, ctx := errgroup.WithContext(stream.Context())
-	g.Go(func() error {
+	done := newMail[committed]()
+	return serve(stream.Context(), func(ctx context.Context) error {
 		for {
-			batch, err := out.take(ctx)
+			all, err := done.take(ctx)
 			if err != nil {
 				return err
 			}
-			if err := stream.Send(batch); err != nil {
+			out := &benchpb.Committed{}
+			for _, c := range all {
+				out.Seqs = append(out.Seqs, c.seq)
+				if c.err != nil {
+					out.Error = c.err.Error()
+				}
+			}
+			if err := stream.Send(out); err != nil {
 				return err
 			}
 		}
-	})
-	g.Go(func() error {
-		for {
-			in, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
-				return context.Canceled
-			}
-			if err != nil {
-				return err
-			}
-			for _, c := range in.Commands {
-				s.node.ProposeAsync(c.Payload, func(result any, err error) {
-					if failed, ok := result.(error); ok {
-						err = failed
-					}
-					out.add(c.Seq, err)
-				})
-			}
+	}, func(func(error)) error {
+		in, err := stream.Recv()
+		if err != nil {
+			return err
 		}
+		for _, c := range in.Commands {
+			s.propose(c.Payload, func(result any, err error) {
+				if failed, ok := result.(error); ok {
+					err = failed
+				}
+				done.add(committed{c.Seq, err})
+			})
+		}
+		return nil
 	})
-	return g.Wait()
 }
 
 // Bytes implements benchpb.BenchServer.
@@ -195,4 +220,12 @@ func (s *rawServer) Snapshot(ctx context.Context, _ *benchpb.SnapshotRequest) (*
 		return nil, fmt.Errorf("take a snapshot: %w", err)
 	}
 	return &benchpb.SnapshotReply{Micros: time.Since(began).Microseconds()}, nil
+}
+
+// Memory implements benchpb.BenchServer.
+func (s *rawServer) Memory(context.Context, *benchpb.MemoryRequest) (*benchpb.MemoryReply, error) {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return &benchpb.MemoryReply{Bytes: m.HeapAlloc}, nil
 }

@@ -72,7 +72,6 @@ type Command struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
-	Ballast       []byte                 `protobuf:"bytes,3,opt,name=ballast,proto3" json:"ballast,omitempty"` // crosses the stream and is not proposed, as a log's bytes are not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -117,13 +116,6 @@ func (x *Command) GetSeq() uint64 {
 func (x *Command) GetPayload() []byte {
 	if x != nil {
 		return x.Payload
-	}
-	return nil
-}
-
-func (x *Command) GetBallast() []byte {
-	if x != nil {
-		return x.Ballast
 	}
 	return nil
 }
@@ -387,6 +379,9 @@ func (*LeaderRequest) Descriptor() ([]byte, []int) {
 type LeaderReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Leads         bool                   `protobuf:"varint,1,opt,name=leads,proto3" json:"leads,omitempty"`
+	Commands      uint64                 `protobuf:"varint,2,opt,name=commands,proto3" json:"commands,omitempty"` // committed by this node, and their bytes
+	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Workers       uint32                 `protobuf:"varint,4,opt,name=workers,proto3" json:"workers,omitempty"` // that are connected to it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,17 +423,117 @@ func (x *LeaderReply) GetLeads() bool {
 	return false
 }
 
+func (x *LeaderReply) GetCommands() uint64 {
+	if x != nil {
+		return x.Commands
+	}
+	return 0
+}
+
+func (x *LeaderReply) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *LeaderReply) GetWorkers() uint32 {
+	if x != nil {
+		return x.Workers
+	}
+	return 0
+}
+
+type MemoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemoryRequest) Reset() {
+	*x = MemoryRequest{}
+	mi := &file_weir_bench_v1_bench_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryRequest) ProtoMessage() {}
+
+func (x *MemoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_bench_v1_bench_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryRequest.ProtoReflect.Descriptor instead.
+func (*MemoryRequest) Descriptor() ([]byte, []int) {
+	return file_weir_bench_v1_bench_proto_rawDescGZIP(), []int{9}
+}
+
+type MemoryReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemoryReply) Reset() {
+	*x = MemoryReply{}
+	mi := &file_weir_bench_v1_bench_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryReply) ProtoMessage() {}
+
+func (x *MemoryReply) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_bench_v1_bench_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryReply.ProtoReflect.Descriptor instead.
+func (*MemoryReply) Descriptor() ([]byte, []int) {
+	return file_weir_bench_v1_bench_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *MemoryReply) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_weir_bench_v1_bench_proto protoreflect.FileDescriptor
 
 const file_weir_bench_v1_bench_proto_rawDesc = "" +
 	"\n" +
 	"\x19weir/bench/v1/bench.proto\x12\rweir.bench.v1\">\n" +
 	"\bCommands\x122\n" +
-	"\bcommands\x18\x01 \x03(\v2\x16.weir.bench.v1.CommandR\bcommands\"O\n" +
+	"\bcommands\x18\x01 \x03(\v2\x16.weir.bench.v1.CommandR\bcommands\"5\n" +
 	"\aCommand\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x18\n" +
-	"\apayload\x18\x02 \x01(\fR\apayload\x12\x18\n" +
-	"\aballast\x18\x03 \x01(\fR\aballast\"5\n" +
+	"\apayload\x18\x02 \x01(\fR\apayload\"5\n" +
 	"\tCommitted\x12\x12\n" +
 	"\x04seqs\x18\x01 \x03(\x04R\x04seqs\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"$\n" +
@@ -449,14 +544,21 @@ const file_weir_bench_v1_bench_proto_rawDesc = "" +
 	"\x0fSnapshotRequest\"'\n" +
 	"\rSnapshotReply\x12\x16\n" +
 	"\x06micros\x18\x01 \x01(\x03R\x06micros\"\x0f\n" +
-	"\rLeaderRequest\"#\n" +
+	"\rLeaderRequest\"o\n" +
 	"\vLeaderReply\x12\x14\n" +
-	"\x05leads\x18\x01 \x01(\bR\x05leads2\x95\x02\n" +
+	"\x05leads\x18\x01 \x01(\bR\x05leads\x12\x1a\n" +
+	"\bcommands\x18\x02 \x01(\x04R\bcommands\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\aworkers\x18\x04 \x01(\rR\aworkers\"\x0f\n" +
+	"\rMemoryRequest\"#\n" +
+	"\vMemoryReply\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes2\xd9\x02\n" +
 	"\x05Bench\x12@\n" +
 	"\aPropose\x12\x17.weir.bench.v1.Commands\x1a\x18.weir.bench.v1.Committed(\x010\x01\x12<\n" +
 	"\x05Bytes\x12\x1b.weir.bench.v1.BytesRequest\x1a\x14.weir.bench.v1.Chunk0\x01\x12H\n" +
 	"\bSnapshot\x12\x1e.weir.bench.v1.SnapshotRequest\x1a\x1c.weir.bench.v1.SnapshotReply\x12B\n" +
-	"\x06Leader\x12\x1c.weir.bench.v1.LeaderRequest\x1a\x1a.weir.bench.v1.LeaderReplyB4Z2github.com/weirbuild/weir/proto/pb/benchpb;benchpbb\x06proto3"
+	"\x06Leader\x12\x1c.weir.bench.v1.LeaderRequest\x1a\x1a.weir.bench.v1.LeaderReply\x12B\n" +
+	"\x06Memory\x12\x1c.weir.bench.v1.MemoryRequest\x1a\x1a.weir.bench.v1.MemoryReplyB4Z2github.com/weirbuild/weir/proto/pb/benchpb;benchpbb\x06proto3"
 
 var (
 	file_weir_bench_v1_bench_proto_rawDescOnce sync.Once
@@ -470,7 +572,7 @@ func file_weir_bench_v1_bench_proto_rawDescGZIP() []byte {
 	return file_weir_bench_v1_bench_proto_rawDescData
 }
 
-var file_weir_bench_v1_bench_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_weir_bench_v1_bench_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_weir_bench_v1_bench_proto_goTypes = []any{
 	(*Commands)(nil),        // 0: weir.bench.v1.Commands
 	(*Command)(nil),         // 1: weir.bench.v1.Command
@@ -481,22 +583,26 @@ var file_weir_bench_v1_bench_proto_goTypes = []any{
 	(*SnapshotReply)(nil),   // 6: weir.bench.v1.SnapshotReply
 	(*LeaderRequest)(nil),   // 7: weir.bench.v1.LeaderRequest
 	(*LeaderReply)(nil),     // 8: weir.bench.v1.LeaderReply
+	(*MemoryRequest)(nil),   // 9: weir.bench.v1.MemoryRequest
+	(*MemoryReply)(nil),     // 10: weir.bench.v1.MemoryReply
 }
 var file_weir_bench_v1_bench_proto_depIdxs = []int32{
-	1, // 0: weir.bench.v1.Commands.commands:type_name -> weir.bench.v1.Command
-	0, // 1: weir.bench.v1.Bench.Propose:input_type -> weir.bench.v1.Commands
-	3, // 2: weir.bench.v1.Bench.Bytes:input_type -> weir.bench.v1.BytesRequest
-	5, // 3: weir.bench.v1.Bench.Snapshot:input_type -> weir.bench.v1.SnapshotRequest
-	7, // 4: weir.bench.v1.Bench.Leader:input_type -> weir.bench.v1.LeaderRequest
-	2, // 5: weir.bench.v1.Bench.Propose:output_type -> weir.bench.v1.Committed
-	4, // 6: weir.bench.v1.Bench.Bytes:output_type -> weir.bench.v1.Chunk
-	6, // 7: weir.bench.v1.Bench.Snapshot:output_type -> weir.bench.v1.SnapshotReply
-	8, // 8: weir.bench.v1.Bench.Leader:output_type -> weir.bench.v1.LeaderReply
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1,  // 0: weir.bench.v1.Commands.commands:type_name -> weir.bench.v1.Command
+	0,  // 1: weir.bench.v1.Bench.Propose:input_type -> weir.bench.v1.Commands
+	3,  // 2: weir.bench.v1.Bench.Bytes:input_type -> weir.bench.v1.BytesRequest
+	5,  // 3: weir.bench.v1.Bench.Snapshot:input_type -> weir.bench.v1.SnapshotRequest
+	7,  // 4: weir.bench.v1.Bench.Leader:input_type -> weir.bench.v1.LeaderRequest
+	9,  // 5: weir.bench.v1.Bench.Memory:input_type -> weir.bench.v1.MemoryRequest
+	2,  // 6: weir.bench.v1.Bench.Propose:output_type -> weir.bench.v1.Committed
+	4,  // 7: weir.bench.v1.Bench.Bytes:output_type -> weir.bench.v1.Chunk
+	6,  // 8: weir.bench.v1.Bench.Snapshot:output_type -> weir.bench.v1.SnapshotReply
+	8,  // 9: weir.bench.v1.Bench.Leader:output_type -> weir.bench.v1.LeaderReply
+	10, // 10: weir.bench.v1.Bench.Memory:output_type -> weir.bench.v1.MemoryReply
+	6,  // [6:11] is the sub-list for method output_type
+	1,  // [1:6] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_weir_bench_v1_bench_proto_init() }
@@ -510,7 +616,7 @@ func file_weir_bench_v1_bench_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_bench_v1_bench_proto_rawDesc), len(file_weir_bench_v1_bench_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

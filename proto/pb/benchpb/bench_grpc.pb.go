@@ -26,6 +26,7 @@ const (
 	Bench_Bytes_FullMethodName    = "/weir.bench.v1.Bench/Bytes"
 	Bench_Snapshot_FullMethodName = "/weir.bench.v1.Bench/Snapshot"
 	Bench_Leader_FullMethodName   = "/weir.bench.v1.Bench/Leader"
+	Bench_Memory_FullMethodName   = "/weir.bench.v1.Bench/Memory"
 )
 
 // BenchClient is the client API for Bench service.
@@ -39,6 +40,8 @@ type BenchClient interface {
 	// Snapshot takes one now and says what it cost.
 	Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotReply, error)
 	Leader(ctx context.Context, in *LeaderRequest, opts ...grpc.CallOption) (*LeaderReply, error)
+	// Memory says what is in use on the heap, garbage not counted.
+	Memory(ctx context.Context, in *MemoryRequest, opts ...grpc.CallOption) (*MemoryReply, error)
 }
 
 type benchClient struct {
@@ -101,6 +104,16 @@ func (c *benchClient) Leader(ctx context.Context, in *LeaderRequest, opts ...grp
 	return out, nil
 }
 
+func (c *benchClient) Memory(ctx context.Context, in *MemoryRequest, opts ...grpc.CallOption) (*MemoryReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MemoryReply)
+	err := c.cc.Invoke(ctx, Bench_Memory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BenchServer is the server API for Bench service.
 // All implementations must embed UnimplementedBenchServer
 // for forward compatibility.
@@ -112,6 +125,8 @@ type BenchServer interface {
 	// Snapshot takes one now and says what it cost.
 	Snapshot(context.Context, *SnapshotRequest) (*SnapshotReply, error)
 	Leader(context.Context, *LeaderRequest) (*LeaderReply, error)
+	// Memory says what is in use on the heap, garbage not counted.
+	Memory(context.Context, *MemoryRequest) (*MemoryReply, error)
 	mustEmbedUnimplementedBenchServer()
 }
 
@@ -133,6 +148,9 @@ func (UnimplementedBenchServer) Snapshot(context.Context, *SnapshotRequest) (*Sn
 }
 func (UnimplementedBenchServer) Leader(context.Context, *LeaderRequest) (*LeaderReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leader not implemented")
+}
+func (UnimplementedBenchServer) Memory(context.Context, *MemoryRequest) (*MemoryReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Memory not implemented")
 }
 func (UnimplementedBenchServer) mustEmbedUnimplementedBenchServer() {}
 func (UnimplementedBenchServer) testEmbeddedByValue()               {}
@@ -209,6 +227,24 @@ func _Bench_Leader_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Bench_Memory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MemoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BenchServer).Memory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bench_Memory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BenchServer).Memory(ctx, req.(*MemoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Bench_ServiceDesc is the grpc.ServiceDesc for Bench service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -223,6 +259,10 @@ var Bench_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Leader",
 			Handler:    _Bench_Leader_Handler,
+		},
+		{
+			MethodName: "Memory",
+			Handler:    _Bench_Memory_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
