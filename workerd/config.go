@@ -54,6 +54,9 @@ type Config struct {
 	capability capability.Capability // set by Complete
 }
 
+// DefaultMetricsListen is where a worker serves its metrics without being told.
+const DefaultMetricsListen = "127.0.0.1:7002"
+
 // Default returns the configuration that flags start from.
 func Default() Config {
 	return Config{
@@ -63,6 +66,7 @@ func Default() Config {
 		SpoolLimit:    4 << 30,
 		GitCacheLimit: 20 << 30,
 		MinFree:       256 << 20,
+		MetricsListen: DefaultMetricsListen,
 		LogLevel:      "info",
 		FeatureLevel:  1,
 	}
@@ -89,7 +93,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.Int64Var(&c.SpoolLimit, "spool-limit", c.SpoolLimit, "bytes of all logs that the cluster has not sealed yet; no new job starts above it")
 	fs.Int64Var(&c.GitCacheLimit, "git-cache-limit", c.GitCacheLimit, "bytes of the clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
 	fs.Int64Var(&c.MinFree, "min-free", c.MinFree, "bytes that must be free on the disks of --state-dir and --work-dir for new jobs to start")
-	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz (default: none)")
+	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz, one for each worker of a machine; empty: none")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sys/unix"
 )
 
 // httpServer serves metrics and health on loopback.
@@ -17,12 +18,18 @@ type httpServer struct {
 	lis    net.Listener
 }
 
-// listenHTTP takes the address; nil for an empty one.
-func listenHTTP(addr string, w *Worker) (*httpServer, error) {
+// listenHTTP takes the address; nil for an empty one. Nobody chose the default
+// one, so a second worker on the machine goes without.
+func (w *Worker) listenHTTP() (*httpServer, error) {
+	addr := w.cfg.MetricsListen
 	if addr == "" {
 		return nil, nil
 	}
 	lis, err := net.Listen("tcp", addr)
+	if errors.Is(err, unix.EADDRINUSE) && addr == DefaultMetricsListen {
+		w.log.Warn("serves no metrics: another process has the default address: give this worker its own --metrics-listen", "address", addr)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for --metrics-listen: %w", err)
 	}
@@ -61,6 +68,14 @@ func (h *httpServer) run(ctx context.Context) error {
 		return fmt.Errorf("serve metrics: %w", err)
 	}
 	return nil
+}
+
+// address is what h listens on, for the log.
+func (h *httpServer) address() string {
+	if h == nil {
+		return "none"
+	}
+	return h.lis.Addr().String()
 }
 
 func (h *httpServer) close() error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/supervise"
 )
 
 // The roles in which the test binary starts itself again.
@@ -22,6 +23,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	supervise.Main()
 	switch os.Getenv(envRole) {
 	case roleWorker:
 		os.Exit(beWorker())
@@ -36,7 +38,7 @@ func TestMain(m *testing.M) {
 func beWorker() int {
 	cfg := Default()
 	cfg.Connect, cfg.StateDir = os.Getenv("WEIR_TEST_CAP"), os.Getenv("WEIR_TEST_STATE")
-	cfg.Name, cfg.Pool, cfg.AllowCommand, cfg.JobUser = "w", "p", true, "nobody"
+	cfg.Name, cfg.Pool, cfg.AllowCommand, cfg.JobUser, cfg.MetricsListen = "w", "p", true, "nobody", ""
 	if err := cfg.Complete(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

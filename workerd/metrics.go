@@ -4,9 +4,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/weirbuild/weir/proto/pb"
 )
+
+// newRegistry returns the registry of one worker, with what every Go program can
+// say of itself.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
 
 type metrics struct {
 	outcomes *prometheus.CounterVec
@@ -62,7 +71,7 @@ func (w *Worker) watch(reg prometheus.Registerer) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_worker_" + name, Help: help}, read))
 	}
 	gauge("running", "Attempts that run here.", func() float64 { n, _ := w.table.load(); return float64(n) })
-	gauge("slots_used", "Slots that they take.", func() float64 { _, n := w.table.load(); return float64(n) })
+	gauge("slots_used", "Slots that the attempts here take.", func() float64 { _, n := w.table.load(); return float64(n) })
 	gauge("slots", "Slots of this worker.", func() float64 { return float64(w.cfg.Slots) })
 	gauge("ready", "1 while it takes new jobs.", func() float64 {
 		if w.why() == "" {
@@ -72,5 +81,5 @@ func (w *Worker) watch(reg prometheus.Registerer) {
 	})
 	gauge("results_waiting", "Stored results that the cluster has not acknowledged.", func() float64 { return float64(w.journal.Waiting()) })
 	gauge("spool_logs", "Logs that the cluster has not sealed.", func() float64 { n, _, _ := w.spool.Usage(); return float64(n) })
-	gauge("spool_bytes", "Their bytes.", func() float64 { _, n, _ := w.spool.Usage(); return float64(n) })
+	gauge("spool_bytes", "Bytes of the logs that the cluster has not sealed.", func() float64 { _, n, _ := w.spool.Usage(); return float64(n) })
 }

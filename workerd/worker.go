@@ -50,7 +50,7 @@ type Worker struct {
 	spool    *spool.Spool
 	session  *session.Session
 	table    *table
-	http     *httpServer // nil without --metrics-listen
+	http     *httpServer // nil: none is served
 	attempts sync.WaitGroup
 
 	drain signal
@@ -79,7 +79,7 @@ func isClosed(ch <-chan struct{}) bool {
 // and builds the executors. cfg must be complete; see [Config.Complete].
 func Open(cfg Config, build Build, log hclog.Logger) (*Worker, error) {
 	w := &Worker{
-		cfg: cfg, log: log.Named("worker"), reg: prometheus.NewRegistry(), table: newTable(cfg.Slots),
+		cfg: cfg, log: log.Named("worker"), reg: newRegistry(), table: newTable(cfg.Slots),
 		drain: newSignal(), stop: newSignal(),
 	}
 	w.metrics = newMetrics(w.reg)
@@ -110,7 +110,7 @@ func (w *Worker) open(build Build) error {
 	for kind, e := range executors {
 		w.executors[kind] = executor.Standard(e, w.cfg.Name)
 	}
-	if w.http, err = listenHTTP(w.cfg.MetricsListen, w); err != nil {
+	if w.http, err = w.listenHTTP(); err != nil {
 		return err
 	}
 	labels, err := w.cfg.labels()
@@ -150,7 +150,7 @@ func (w *Worker) giveUpInterrupted() {
 // *[RefusedError] says that the cluster will never let this worker in. The end of
 // ctx is as Stop. Nothing of the worker is left when it returns.
 func (w *Worker) Run(ctx context.Context) error {
-	w.log.Info("worker starts", "name", w.cfg.Name, "pool", w.cfg.Pool, "slots", w.cfg.Slots,
+	w.log.Info("worker starts", "name", w.cfg.Name, "pool", w.cfg.Pool, "slots", w.cfg.Slots, "metrics", w.http.address(),
 		"unacknowledged_results", w.journal.Waiting(), "version", w.cfg.Version)
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

@@ -46,7 +46,7 @@ func (b *bench) config() Config {
 	cfg := Default()
 	cfg.Connect, cfg.StateDir = b.cluster.Save(b.t, b.dir), filepath.Join(b.dir, "state")
 	cfg.Name, cfg.Pool, cfg.Slots, cfg.AllowCommand, cfg.JobUser = "w", "p", 2, true, "nobody"
-	cfg.DrainWait = time.Second
+	cfg.DrainWait, cfg.MetricsListen = time.Second, ""
 	if err := cfg.Complete(); err != nil {
 		b.t.Fatal(err)
 	}

@@ -196,7 +196,8 @@ func (c *Cluster) StartWorkerBy(by []string, name string, capFile string, flags 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start worker %s: %w", name, err)
 	}
-	argv := append(slices.Clone(by), c.Binary, "worker", "--connect", capFile, "--name", name, "--state-dir", filepath.Join(dir, "state"))
+	argv := append(slices.Clone(by), c.Binary, "worker", "--connect", capFile, "--name", name, "--state-dir", filepath.Join(dir, "state"),
+		"--metrics-listen", "")
 	argv = append(argv, flags...)
 	p, err := launch(name, filepath.Join(dir, "log"), argv[0], nil, argv[1:]...)
 	if err != nil {

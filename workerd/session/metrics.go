@@ -17,7 +17,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		relayed: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_worker_relayed", Help: "1 while the session goes through a follower because the leader is out of reach."}),
 		sessions: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_worker_sessions_total", Help: "Sessions that began; all but the first are reconnects."}),
+			Name: "weir_worker_sessions_begun_total", Help: "Sessions that began; all but the first are reconnects."}),
 		redirects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_worker_redirects_total", Help: "Answers of nodes that the leader is elsewhere, or unknown."}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
