@@ -130,17 +130,19 @@ func newPoolShow(e *env) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return out.Print(p, func(t *ui.Table) {
-					showPool(t, p)
-					t.Line("")
-					listWorkers(t, workers.Workers)
-				})
+				return out.Print(p, func(t *ui.Table) { showPoolAndWorkers(t, p, workers.Workers) })
 			})
 		},
 	}
 	e.addOutputFlag(c)
 	e.addStaleFlag(c)
 	return c
+}
+
+func showPoolAndWorkers(t *ui.Table, p *pb.Pool, workers []*pb.Worker) {
+	showPool(t, p)
+	t.Line("")
+	listWorkers(t, workers)
 }
 
 func showPool(t *ui.Table, p *pb.Pool) {

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/scheduler/sim"
+)
+
+const simHelp = `Run the scheduler on virtual time: the real state machine and planner, with
+workers and builds that are only events. FILE (- is the standard input) has one
+event a line, and # begins a comment:
+
+  costs cached=2s uncached=10s
+  worker NAME slots=N [labels=k=v,..]   connects, or connects again, and is ready
+  leave NAME | pause NAME | unpause NAME | forget NAME
+  rate CLIENT R
+  submit JOB client=C [hint=H] [urgent] [slots=N] [labels=k=v,..]
+             [takes=CACHED/UNCACHED]    the job then ends by itself
+  finish JOB [failed] | cancel JOB
+  advance 30s
+  failover                              a new leader, from a snapshot
+  show                                  the pool, as weir pool show prints it
+
+It prints the decisions as they are made: "start JOB WORKER", "end JOB OUTCOME".`
+
+func newSim(e *env) *cobra.Command {
+	var times bool
+	c := &cobra.Command{
+		Use: "sim FILE", Short: "Try the scheduler on virtual time", Long: simHelp,
+		Example: "  weir sim --times morning.sim",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return e.withInput(args[0], func(r io.Reader) error { return runScript(e, r, times) })
+		},
+	}
+	c.Flags().BoolVar(&times, "times", false, "put the virtual time in front of every line")
+	return c
+}
+
+// withInput opens a file, or the standard input.
+func (e *env) withInput(name string, f func(io.Reader) error) error {
+	if name == "-" {
+		return f(e.stdin)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	defer file.Close()
+	if err := f(file); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func runScript(e *env, r io.Reader, times bool) error {
+	s, err := sim.NewScript()
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(e.stdout)
+	s.Print = func(at time.Duration, line string) {
+		if times {
+			line = at.String() + " " + line
+		}
+		fmt.Fprintln(out, line)
+	}
+	s.Show = func(now time.Time, pool *pb.Pool, workers []*pb.Worker) error {
+		return ui.Text{W: out, Now: now}.Print(pool, func(t *ui.Table) { showPoolAndWorkers(t, pool, workers) })
+	}
+	err = s.Run(r)
+	if flushErr := out.Flush(); flushErr != nil {
+		return flushErr
+	}
+	if err != nil {
+		return usageError("%w", err)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func runSim(t *testing.T, script string, flags ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "test.sim")
+	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return run(t, append([]string{"sim", file}, flags...)...)
+}
+
+func TestSimPrintsDecisions(t *testing.T) {
+	code, out, said := runSim(t, `costs cached=2s uncached=10s
+worker w1 slots=1
+submit a client=alice hint=x
+submit b client=alice hint=x
+submit c client=bob
+finish a
+finish c
+`)
+	want := `start a w1
+end a succeeded
+start c w1
+end c succeeded
+start b w1
+`
+	if code != exitOK || out != want || said != "" {
+		t.Errorf("exit code %d, printed\n%s%s; want\n%s", code, out, said, want)
+	}
+}
+
+func TestSimPrintsTimes(t *testing.T) {
+	_, out, _ := runSim(t, "worker w1\nsubmit a client=c takes=1s/90s\nadvance 2m\n", "--times")
+	if want := "0s start a w1\n1m30s end a succeeded\n"; out != want {
+		t.Errorf("printed\n%swant\n%s", out, want)
+	}
+}
+
+func TestSimShowsThePool(t *testing.T) {
+	_, out, said := runSim(t, "costs cached=2s uncached=10s\nworker w1 slots=4\nsubmit a client=c\nsubmit b client=c slots=5\nshow\n")
+	for _, want := range []string{
+		"jobs       1 queued, 1 running, 0 finished", "2.0s cached, 10s uncached",
+		"POOL  WORKER  STATE  RUNNING", "sim   w1      ready  1/4",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed\n%s%s\nwithout %q", out, said, want)
+		}
+	}
+}
+
+func TestSimNamesTheLineOfAnError(t *testing.T) {
+	code, out, said := runSim(t, "worker w1\nsubmit a client=c\nsubmitt b client=c\n")
+	if code != exitUsage || !strings.Contains(said, `test.sim: line 3: unknown word "submitt"`) {
+		t.Errorf("exit code %d, said %q", code, said)
+	}
+	if out != "start a w1\n" {
+		t.Errorf("printed %q; what was decided before the error is to be seen", out)
+	}
+	if code, _, said := run(t, "sim", "no such file"); code != exitUsage || !strings.Contains(said, "no such file") {
+		t.Errorf("exit code %d, said %q", code, said)
+	}
+}
+
+func TestSimReadsStandardInput(t *testing.T) {
+	var out, errOut bytes.Buffer
+	code := Main(t.Context(), []string{"sim", "-"}, strings.NewReader("worker w1\nsubmit a client=c\n"), &out, &errOut)
+	if code != exitOK || out.String() != "start a w1\n" {
+		t.Errorf("exit code %d, printed %q, said %q", code, out.String(), errOut.String())
+	}
+}
