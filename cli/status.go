@@ -57,5 +57,8 @@ func listNodes(t *ui.Table, nodes []*pb.StatusOfNode) {
 		case n.Status.Why != "":
 			t.Line("%s (%s): %s", n.Address, n.Status.Name, n.Status.Why)
 		}
+		if w := n.Status.GetWarning(); w != "" {
+			t.Line("%s (%s): %s", n.Address, n.Status.Name, w)
+		}
 	}
 }

@@ -38,6 +38,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	defer part("watches", base, s.api.Run)()
 	defer part("gRPC", base, s.serveGRPC)()
 	defer part("clock skew", base, s.skew.run)()
+	defer part("certificate", base, s.expiry.run)()
 	defer part("HTTP", base, s.web.run)()
 
 	s.log.Info("node starts", "name", s.cfg.Name, "listen", s.cfg.Listen, "advertise", s.cfg.advertised(), "http", s.web.address(), "version", s.cfg.Version)

@@ -64,6 +64,7 @@ type Server struct {
 	api    *api.Server
 	grpc   *grpc.Server
 	skew   *skew
+	expiry *expiry
 	web    *web
 
 	stopping chan struct{} // closed when the node serves no more
@@ -161,12 +162,18 @@ func (s *Server) connect() error {
 	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, Peers: s.peers, Guard: s.guard, Survey: survey, Stopping: s.stopping}
 	s.api = api.New(api.Config{
 		Name: s.cfg.Name, Store: s.store, Leader: s.leader, Logs: s.logs, Guard: s.guard, Forwarder: forwarder,
-		Membership: api.Membership(node), LeaseTTL: timings.LeaseTTL, Pins: s.pins, Registerer: s.registry,
+		Membership: api.Membership(node, s.certificate), LeaseTTL: timings.LeaseTTL, Pins: s.pins, Registerer: s.registry,
 	})
 	s.grpc = grpc.NewServer(s.api.Options()...)
 	s.api.Register(s.grpc)
 	s.skew = newSkew(s.peers, s.cfg.Name, s.registry)
+	s.expiry = newExpiry(s.tls, s.log.Named("tls"), s.registry)
 	return s.openWeb()
+}
+
+func (s *Server) certificate() (expires time.Time, warning string) {
+	warning, _ = s.expiry.warning(time.Now())
+	return s.expiry.end(), warning
 }
 
 func (s *Server) leaderAsMember() (raftnode.Member, bool) {

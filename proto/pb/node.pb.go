@@ -380,27 +380,29 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type NodeStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	ClusterId     string                 `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"` // leader, follower, candidate, joining, waiting
-	Term          uint64                 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
-	LeaderName    string                 `protobuf:"bytes,7,opt,name=leader_name,json=leaderName,proto3" json:"leader_name,omitempty"`
-	LeaderAddress string                 `protobuf:"bytes,8,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
-	LastIndex     uint64                 `protobuf:"varint,9,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
-	AppliedIndex  uint64                 `protobuf:"varint,10,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
-	CommitIndex   uint64                 `protobuf:"varint,11,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
-	LastContactMs int64                  `protobuf:"varint,12,opt,name=last_contact_ms,json=lastContactMs,proto3" json:"last_contact_ms,omitempty"` // since the leader was heard; -1: never
-	Ready         bool                   `protobuf:"varint,13,opt,name=ready,proto3" json:"ready,omitempty"`
-	Why           string                 `protobuf:"bytes,14,opt,name=why,proto3" json:"why,omitempty"` // it is not ready; what it waits for
-	Version       string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
-	FeatureLevel  uint32                 `protobuf:"varint,16,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
-	Members       []*Member              `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"`
-	NowMs         int64                  `protobuf:"varint,18,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"` // wall clock, to measure skew
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	NodeId               string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Name                 string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Address              string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	ClusterId            string                 `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	State                string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"` // leader, follower, candidate, joining, waiting
+	Term                 uint64                 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
+	LeaderName           string                 `protobuf:"bytes,7,opt,name=leader_name,json=leaderName,proto3" json:"leader_name,omitempty"`
+	LeaderAddress        string                 `protobuf:"bytes,8,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
+	LastIndex            uint64                 `protobuf:"varint,9,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	AppliedIndex         uint64                 `protobuf:"varint,10,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	CommitIndex          uint64                 `protobuf:"varint,11,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
+	LastContactMs        int64                  `protobuf:"varint,12,opt,name=last_contact_ms,json=lastContactMs,proto3" json:"last_contact_ms,omitempty"` // since the leader was heard; -1: never
+	Ready                bool                   `protobuf:"varint,13,opt,name=ready,proto3" json:"ready,omitempty"`
+	Why                  string                 `protobuf:"bytes,14,opt,name=why,proto3" json:"why,omitempty"` // it is not ready; what it waits for
+	Version              string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
+	FeatureLevel         uint32                 `protobuf:"varint,16,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	Members              []*Member              `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"`
+	NowMs                int64                  `protobuf:"varint,18,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"` // wall clock, to measure skew
+	CertificateExpiresMs int64                  `protobuf:"varint,19,opt,name=certificate_expires_ms,json=certificateExpiresMs,proto3" json:"certificate_expires_ms,omitempty"`
+	Warning              string                 `protobuf:"bytes,20,opt,name=warning,proto3" json:"warning,omitempty"` // what needs care soon, although the node may be ready
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -557,6 +559,20 @@ func (x *NodeStatus) GetNowMs() int64 {
 		return x.NowMs
 	}
 	return 0
+}
+
+func (x *NodeStatus) GetCertificateExpiresMs() int64 {
+	if x != nil {
+		return x.CertificateExpiresMs
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
 }
 
 type Member struct {
@@ -1622,7 +1638,7 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\x0eleader_address\x18\x02 \x01(\tR\rleaderAddress\x12\x14\n" +
 	"\x05added\x18\x03 \x01(\bR\x05added\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\"\x0f\n" +
-	"\rStatusRequest\"\x9c\x04\n" +
+	"\rStatusRequest\"\xec\x04\n" +
 	"\n" +
 	"NodeStatus\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
@@ -1646,7 +1662,9 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\aversion\x18\x0f \x01(\tR\aversion\x12#\n" +
 	"\rfeature_level\x18\x10 \x01(\rR\ffeatureLevel\x12)\n" +
 	"\amembers\x18\x11 \x03(\v2\x0f.weir.v1.MemberR\amembers\x12\x15\n" +
-	"\x06now_ms\x18\x12 \x01(\x03R\x05nowMs\"\xe4\x01\n" +
+	"\x06now_ms\x18\x12 \x01(\x03R\x05nowMs\x124\n" +
+	"\x16certificate_expires_ms\x18\x13 \x01(\x03R\x14certificateExpiresMs\x12\x18\n" +
+	"\awarning\x18\x14 \x01(\tR\awarning\"\xe4\x01\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

@@ -9,22 +9,28 @@ import (
 	"github.com/weirbuild/weir/raftnode"
 )
 
+// Certificate is what the node knows of the end of its certificate.
+type Certificate func() (expires time.Time, warning string)
+
 // membership is the Raft node's own service, with what that does not know.
 type membership struct {
 	pb.MembershipServer
+	certificate Certificate
 }
 
 // Membership returns the service of a Raft node.
-func Membership(n *raftnode.Node) pb.MembershipServer {
-	return membership{raftnode.NewMembershipServer(n)}
+func Membership(n *raftnode.Node, c Certificate) pb.MembershipServer {
+	return membership{raftnode.NewMembershipServer(n), c}
 }
 
-// Status adds what the state of this release understands, and this machine's
-// clock.
+// Status adds what the state of this release understands, this machine's clock,
+// and until when the node's certificate is good.
 func (m membership) Status(ctx context.Context, req *pb.StatusRequest) (*pb.NodeStatus, error) {
 	status, err := m.MembershipServer.Status(ctx, req)
 	if err == nil {
 		status.FeatureLevel, status.NowMs = fsm.FeatureLevel, time.Now().UnixMilli()
+		expires, warning := m.certificate()
+		status.CertificateExpiresMs, status.Warning = expires.UnixMilli(), warning
 	}
 	return status, err
 }

@@ -226,7 +226,7 @@ func TestMonitoringPages(t *testing.T) {
 	}
 	for path, want := range map[string][]string{
 		"/healthz": {"ok"}, "/readyz": {"ready"},
-		"/metrics": {"go_goroutines", "weir_api_calls_total{code=\"OK\",method=\"/weir.v1.AdminService/CreatePool\"} 1", "weir_clock_skew_seconds 0"},
+		"/metrics": {"go_goroutines", "weir_api_calls_total{code=\"OK\",method=\"/weir.v1.AdminService/CreatePool\"} 1", "weir_clock_skew_seconds 0", "weir_certificate_expiry_seconds "},
 	} {
 		code, body := get(path)
 		for _, w := range want {
@@ -234,6 +234,11 @@ func TestMonitoringPages(t *testing.T) {
 				t.Errorf("%s: %d, it lacks %q", path, code, w)
 			}
 		}
+	}
+	status, err := pb.NewMembershipClient(rawConn(t, c, c.Admin, c.Nodes[0])).Status(bearer(c.Context(), c.Admin), &pb.StatusRequest{})
+	c.must(err)
+	if end := c.Nodes[0].identity().Certificate().NotAfter; status.CertificateExpiresMs != end.UnixMilli() || status.Warning != "" {
+		t.Errorf("the certificate ends at %v, and the node says %v, %q", end, time.UnixMilli(status.CertificateExpiresMs), status.Warning)
 	}
 }
 
