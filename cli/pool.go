@@ -2,10 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/weirbuild/weir/cli/ui"
 	"github.com/weirbuild/weir/proto/client"
@@ -161,21 +164,56 @@ func showPool(t *ui.Table, p *pb.Pool) {
 
 func newPoolSet(e *env) *cobra.Command {
 	var config pb.PoolConfig
+	var reset []string
 	c := &cobra.Command{
 		Use: "set NAME", Short: "Change a pool's choices; what is not given stays",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: e.completePools,
+		Example: "  weir pool set linux --attempts 5 --reset max-queued,keep-for",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: e.completePools,
 		RunE: func(c *cobra.Command, args []string) error {
-			if c.Flags().NFlag() == 0 {
+			fields, err := poolFields(reset)
+			if err != nil {
+				return err
+			}
+			if len(fields) == 0 && proto.Size(&config) == 0 {
 				return usageError("nothing to change; see `weir pool set --help`")
 			}
 			return e.with(func(cl *client.Client) error {
-				_, err := cl.Admin().UpdatePool(c.Context(), &pb.UpdatePoolRequest{Name: args[0], Config: &config})
+				_, err := cl.Admin().UpdatePool(c.Context(), &pb.UpdatePoolRequest{Name: args[0], Config: &config, ToDefault: fields})
 				return e.done(err, "pool %s is changed", args[0])
 			})
 		},
 	}
 	poolFlags(c.Flags(), &config)
+	c.Flags().StringSliceVar(&reset, "reset", nil, "choices that go back to their defaults, by the names of these flags")
+	_ = c.RegisterFlagCompletionFunc("reset", cobra.FixedCompletions(poolChoices(), cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// poolChoices lists the flags of poolFlags.
+func poolChoices() (names []string) {
+	fs := pflag.NewFlagSet("pool", pflag.ContinueOnError)
+	poolFlags(fs, &pb.PoolConfig{})
+	fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
+// poolFields translates names of those flags to the protocol's, which say the
+// unit as well.
+func poolFields(flags []string) (fields []string, err error) {
+	known := (&pb.PoolConfig{}).ProtoReflect().Descriptor().Fields()
+	for _, flag := range flags {
+		field := ""
+		for _, unit := range []string{"", "_ms", "_bytes"} {
+			if name := strings.ReplaceAll(flag, "-", "_") + unit; known.ByName(protoreflect.Name(name)) != nil {
+				field = name
+			}
+		}
+		if field == "" {
+			return nil, usageError("--reset %s: use any of %s", flag, strings.Join(poolChoices(), ", "))
+		}
+		fields = append(fields, field)
+	}
+	return fields, nil
 }
 
 func newPoolDelete(e *env) *cobra.Command {

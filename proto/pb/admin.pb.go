@@ -240,11 +240,13 @@ func (x *CreatePoolReply) GetWorker() *NewCapability {
 	return nil
 }
 
-// UpdatePoolRequest changes what its configuration sets; the rest stays.
+// UpdatePoolRequest changes what its configuration sets and what it resets; the
+// rest stays.
 type UpdatePoolRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Config        *PoolConfig            `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	ToDefault     []string               `protobuf:"bytes,3,rep,name=to_default,json=toDefault,proto3" json:"to_default,omitempty"` // fields of PoolConfig that go back to their defaults
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -289,6 +291,13 @@ func (x *UpdatePoolRequest) GetName() string {
 func (x *UpdatePoolRequest) GetConfig() *PoolConfig {
 	if x != nil {
 		return x.Config
+	}
+	return nil
+}
+
+func (x *UpdatePoolRequest) GetToDefault() []string {
+	if x != nil {
+		return x.ToDefault
 	}
 	return nil
 }
@@ -1220,10 +1229,12 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x13worker_token_sha256\x18\x03 \x01(\fR\x11workerTokenSha256\"d\n" +
 	"\x0fCreatePoolReply\x12!\n" +
 	"\x04pool\x18\x01 \x01(\v2\r.weir.v1.PoolR\x04pool\x12.\n" +
-	"\x06worker\x18\x02 \x01(\v2\x16.weir.v1.NewCapabilityR\x06worker\"T\n" +
+	"\x06worker\x18\x02 \x01(\v2\x16.weir.v1.NewCapabilityR\x06worker\"s\n" +
 	"\x11UpdatePoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
-	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\"'\n" +
+	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\x12\x1d\n" +
+	"\n" +
+	"to_default\x18\x03 \x03(\tR\ttoDefault\"'\n" +
 	"\x11DeletePoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x11\n" +
 	"\x0fDeletePoolReply\"(\n" +

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
@@ -39,7 +40,7 @@ func (s *Server) CreatePool(ctx context.Context, req *pb.CreatePoolRequest) (*pb
 	return reply, nil
 }
 
-// UpdatePool changes what the request sets of a pool's configuration.
+// UpdatePool changes what the request sets or resets of a pool's configuration.
 func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb.Pool, error) {
 	if err := auth.From(ctx).MayUsePool(req.Name); err != nil {
 		return nil, err
@@ -50,12 +51,32 @@ func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb
 	}
 	config := &pb.PoolConfig{}
 	proto.Merge(config, old.Config)
+	if err := resetFields(config, req); err != nil {
+		return nil, err
+	}
 	proto.Merge(config, req.Config)
 	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: config}}
 	if _, err := s.propose(ctx, &pb.Command{Op: update}); err != nil {
 		return nil, err
 	}
 	return s.localPool(req.Name)
+}
+
+// resetFields clears what the request resets: a setting that is zero has its
+// default.
+func resetFields(config *pb.PoolConfig, req *pb.UpdatePoolRequest) error {
+	r := config.ProtoReflect()
+	for _, name := range req.ToDefault {
+		f := r.Descriptor().Fields().ByName(protoreflect.Name(name))
+		switch {
+		case f == nil:
+			return invalid("a pool has no setting %s that could be reset: use the names of PoolConfig's fields", quote(name))
+		case req.Config.ProtoReflect().Has(f):
+			return invalid("setting %s is both set and reset: choose one", name)
+		}
+		r.Clear(f)
+	}
+	return nil
 }
 
 // DeletePool forgets a pool that has no jobs to run.

@@ -106,4 +106,25 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
+// A pool's setting goes back to its default, others stay.
+func TestPoolSettingsAreReset(t *testing.T) {
+	c := Start(t, Options{Nodes: 1})
+	c.NewPool("p", &pb.PoolConfig{MaxQueued: 8, Attempts: 7, KeepJobs: 9})
+	admin, ctx := c.Client(c.Admin).Admin(), c.Context()
+	pool, err := admin.UpdatePool(ctx, &pb.UpdatePoolRequest{Name: "p", Config: &pb.PoolConfig{KeepJobs: 11}, ToDefault: []string{"max_queued"}})
+	c.must(err)
+	if have, now := pool.Config, pool.Effective; have.MaxQueued != 0 || have.Attempts != 7 || have.KeepJobs != 11 || now.MaxQueued != 100_000 || now.MaxQueuedPerClient != 25_000 {
+		t.Errorf("the pool has %v, in effect %v", have, now)
+	}
+	for says, req := range map[string]*pb.UpdatePoolRequest{
+		"both set and reset":   {Config: &pb.PoolConfig{Attempts: 2}, ToDefault: []string{"attempts"}},
+		"no setting \"queue\"": {ToDefault: []string{"queue"}},
+	} {
+		req.Name = "p"
+		if _, err := admin.UpdatePool(ctx, req); client.Reason(err) != reason.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v; want %q", err, says)
+		}
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
