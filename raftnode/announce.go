@@ -147,6 +147,7 @@ func (n *Node) askToJoin(ctx context.Context) string {
 		return ""
 	}
 	var said []answer
+	led := false
 	addresses := n.joinAddresses()
 	for i := 0; i < len(addresses); i++ {
 		var reply *pb.JoinReply
@@ -163,9 +164,14 @@ func (n *Node) askToJoin(ctx context.Context) string {
 		case reply.LeaderAddress != "" && !slices.Contains(addresses, reply.LeaderAddress):
 			addresses = append(addresses, reply.LeaderAddress)
 		}
+		led = led || reply.LeaderAddress != ""
 		said = append(said, answer{address: addresses[i], says: reply.Why})
 	}
-	return describe("joining cluster "+string(n.cluster()), said)
+	waits := "joining cluster " + string(n.cluster())
+	if !led {
+		waits += ", which has no leader yet: if it stays so, start the members that are down, and restore the data directories of those that are empty"
+	}
+	return describe(waits, said)
 }
 
 func (n *Node) joinAddresses() []string {

@@ -141,6 +141,37 @@ func TestNoQuorumSaysWhoSaidWhat(t *testing.T) {
 	}
 }
 
+// Two nodes of three have lost their data: who they are, and what brings the
+// cluster back, is said; that they run is not enough.
+func TestWipedNodesAreNamed(t *testing.T) {
+	survivor := &fakeNode{
+		submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return nil, noLeader },
+		status: func() (*pb.NodeStatus, error) { return &pb.NodeStatus{Name: "n1", State: "candidate"}, nil },
+	}
+	joining := &fakeNode{
+		submit: survivor.submit,
+		status: func() (*pb.NodeStatus, error) { return &pb.NodeStatus{Name: "n2", State: "joining"}, nil },
+	}
+	unknowing := &fakeNode{submit: survivor.submit, status: func() (*pb.NodeStatus, error) { return nil, noLeader }}
+	for name, c := range map[string]struct {
+		nodes []*fakeNode
+		want  string
+	}{
+		"two of three": {[]*fakeNode{survivor, joining, unknowing}, "restore the data directories of those that are empty"},
+		"one of three": {[]*fakeNode{survivor, survivor, joining}, "A majority is up"},
+		"all":          {[]*fakeNode{joining, joining, unknowing}, "No node belongs to a cluster yet"},
+	} {
+		var nodes []*fakeNode
+		for _, n := range c.nodes {
+			nodes = append(nodes, &fakeNode{submit: n.submit, status: n.status})
+		}
+		cl := newCluster(t, nodes...).client(t, Options{Patience: 100 * time.Millisecond})
+		if _, err := cl.Submit(t.Context(), &pb.SubmitRequest{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
 func TestCancelledContextIsTheAnswer(t *testing.T) {
 	a := &fakeNode{submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return nil, noLeader }}
 	cl := newCluster(t, a).client(t, Options{Patience: time.Hour})

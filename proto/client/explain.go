@@ -58,7 +58,13 @@ func (e *UnavailableError) Reached() int {
 }
 
 func (e *UnavailableError) remedy() string {
-	switch reached := e.Reached(); {
+	switch reached, empty := e.Reached(), e.empty(); {
+	case empty > 0 && empty == len(e.Nodes):
+		return "No node belongs to a cluster yet; each says above what it waits for."
+	case empty > 0 && 2*(len(e.Nodes)-empty) <= len(e.Nodes):
+		return "Most of the nodes must run with the data that they had, and an empty one has no vote: " +
+			"restore the data directories of those that are empty, and start those that do not answer. " +
+			"Reads with --stale show what a node knows meanwhile."
 	case reached == 0 && e.refused():
 		return "A node refused the capability: see its message above."
 	case reached == 0:
@@ -69,6 +75,26 @@ func (e *UnavailableError) remedy() string {
 		return "A majority of the nodes must run for anything to change: start the ones that do not answer. " +
 			"Reads with --stale show what a node knows meanwhile."
 	}
+}
+
+// empty counts the nodes that have no data, or none yet.
+func (e *UnavailableError) empty() int {
+	n := 0
+	for _, r := range e.Nodes {
+		if r.empty() {
+			n++
+		}
+	}
+	return n
+}
+
+// empty says that the node waits for a cluster, or to be let into one. Without a
+// state it cannot even check who asks, and says so.
+func (n NodeReport) empty() bool {
+	if s := n.Status; s != nil {
+		return s.State == "joining" || s.State == "waiting"
+	}
+	return Reason(n.Err) == reason.NoLeader
 }
 
 func (e *UnavailableError) refused() bool {

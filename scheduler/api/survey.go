@@ -48,72 +48,94 @@ func (s *Survey) take() string {
 			others = append(others, m)
 		}
 	}
-	said, up := s.ask(others)
+	said, states := s.ask(others)
 	var b strings.Builder
 	fmt.Fprintf(&b, "no leader, nothing was changed: node %s answers (%s)", s.Name, s.Self())
 	for _, line := range said {
 		b.WriteString("; " + line)
 	}
-	b.WriteString(". " + advice(s.voters(members, up)))
+	b.WriteString(". " + s.count(members, states).advice())
 	return b.String()
 }
 
-// voters counts the members that elect a leader, and those of them that are up:
-// this node, and who answered.
-func (s *Survey) voters(members []raftnode.Member, answered map[string]bool) (all, up int) {
-	for _, m := range members {
-		if !m.Voter {
-			continue
-		}
-		all++
-		if m.Name == s.Name || answered[m.Name] {
-			up++
-		}
-	}
-	return all, up
+// nodeState is what a survey has found of a member.
+type nodeState int
+
+const (
+	silent nodeState = iota
+	up
+	emptied // it answers under the member's name, but its data, and so its vote, is gone
+)
+
+// electorate is the members that elect a leader, as far as they can.
+type electorate struct {
+	voters, up int
+	emptied    []string // names
 }
 
-func advice(voters, up int) string {
-	need := voters/2 + 1
+func (s *Survey) count(members []raftnode.Member, states map[string]nodeState) (e electorate) {
+	for _, m := range members {
+		switch {
+		case !m.Voter:
+			continue
+		case m.Name == s.Name || states[m.Name] == up:
+			e.up++
+		case states[m.Name] == emptied:
+			e.emptied = append(e.emptied, m.Name)
+		}
+		e.voters++
+	}
+	return e
+}
+
+func (e electorate) advice() string {
+	need := e.voters/2 + 1
 	switch {
-	case voters <= 1:
+	case e.voters <= 1:
 		return "See 'weir status' for what this node waits for"
-	case up < need:
-		return fmt.Sprintf("%d of %d nodes must be up and reach each other, and only %d answered: start or reconnect another; reads with --stale work meanwhile", need, voters, up)
+	case e.up < need && len(e.emptied) > 0:
+		return fmt.Sprintf("%d of %d nodes must be up with the data that they had, and only %d answered so. Without a vote, because they are empty: %s. "+
+			"Stop those, restore their data directories and start them again, or start others that still have theirs; reads with --stale work meanwhile",
+			need, e.voters, e.up, strings.Join(e.emptied, ", "))
+	case e.up < need:
+		return fmt.Sprintf("%d of %d nodes must be up and reach each other, and only %d answered: start or reconnect another; reads with --stale work meanwhile", need, e.voters, e.up)
 	default:
 		return "Enough nodes are up: they elect a leader as soon as they reach each other; try again in a moment"
 	}
 }
 
-// ask returns a line for each node, and the names of those that answered.
-func (s *Survey) ask(others []raftnode.Member) (lines []string, answered map[string]bool) {
+// ask returns a line for each node, and the state of each by name.
+func (s *Survey) ask(others []raftnode.Member) (lines []string, states map[string]nodeState) {
 	ctx, cancel := context.WithTimeout(context.Background(), surveyWait)
 	defer cancel()
 	lines = make([]string, len(others))
-	oks := make([]bool, len(others))
+	found := make([]nodeState, len(others))
 	var wg sync.WaitGroup
 	for i, m := range others {
-		wg.Go(func() { lines[i], oks[i] = s.askOne(ctx, m) })
+		wg.Go(func() { lines[i], found[i] = s.askOne(ctx, m) })
 	}
 	wg.Wait()
-	answered = map[string]bool{}
-	for i, ok := range oks {
-		answered[others[i].Name] = ok
+	states = map[string]nodeState{}
+	for i, state := range found {
+		states[others[i].Name] = state
 	}
-	return lines, answered
+	return lines, states
 }
 
-func (s *Survey) askOne(ctx context.Context, m raftnode.Member) (string, bool) {
+func (s *Survey) askOne(ctx context.Context, m raftnode.Member) (string, nodeState) {
 	who := fmt.Sprintf("node %s (%s)", m.Name, m.Address)
 	conn, err := s.Peers.Conn(m.Address)
 	if err != nil {
-		return who + ": " + err.Error(), false
+		return who + ": " + err.Error(), silent
 	}
 	reply, err := pb.NewMembershipClient(conn).Status(ctx, &pb.StatusRequest{})
-	if err != nil {
-		return who + " does not answer: " + brief(err), false
+	switch {
+	case err != nil:
+		return who + " does not answer: " + brief(err), silent
+	case reply.NodeId != string(m.ID):
+		return who + " answers as a new node: it is empty, its data is gone", emptied
 	}
-	return who + " answers: " + describeStatus(reply), true
+	return who + " answers: " + describeStatus(reply), up
 }
 
 func describeStatus(n *pb.NodeStatus) string {

@@ -28,6 +28,7 @@ type Config struct {
 	Leads   func() bool   // this node leads, and its state is as new as any
 	Cluster func() string // the cluster's id; empty while this node has none
 	Name    string        // this node's, for messages
+	Why     func() string // this node is not part of a cluster yet
 	Logger  hclog.Logger  // gets the audit lines, under the name audit, also when its level is above them (see New)
 }
 
@@ -122,7 +123,7 @@ func (g *Guard) lookUp(id Identity, token string, mayDefer bool) (Identity, erro
 		id.Kind = Unverified
 		return id, nil
 	case !known && empty && !g.Leads():
-		return id, refuse(reason.NoLeader, "node %s is empty and not part of a cluster yet, so it cannot check capabilities: its log says what it waits for", g.Name)
+		return id, refuse(reason.NoLeader, "node %s is empty and not part of a cluster yet, so it cannot check capabilities: %s", g.Name, g.Why())
 	case !known:
 		return id, refuse(reason.Unauthenticated, "this cluster does not know the capability's token: it belongs to another cluster, or was mistyped; ask for a new one: weir cap create")
 	}

@@ -113,6 +113,7 @@ func newFixture(t *testing.T) *fixture {
 	f.state.apply(t, &pb.Command{Op: &pb.Command_AddClient{AddClient: &pb.AddClient{Name: "ci", Rate: 1}}})
 	f.guard = New(Config{
 		State: f.state, Leads: func() bool { return f.leads }, Cluster: func() string { return "cluster-a" }, Name: "n1",
+		Why:    func() string { return "it waits for n2" },
 		Logger: hclog.New(&hclog.LoggerOptions{Name: "weir", Output: f.audit, Level: hclog.Info}),
 	})
 	ca, err := mtls.NewAuthority("test", time.Hour)

@@ -143,7 +143,24 @@ func TestWipedNodes(t *testing.T) {
 		if n.Leads() || survivor.Leads() {
 			t.Errorf("one node of three leads")
 		}
+		// It cannot tell who asks, and says why.
+		_, err := pb.NewMembershipClient(rawConn(t, c, c.Admin, n)).Status(bearer(c.Context(), c.Admin), &pb.StatusRequest{})
+		for _, want := range []string{"node " + n.Name + " is empty", "which has no leader", "restore the data directories of those that are empty"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s says %v, want %q", n.Name, err, want)
+			}
+		}
 	}
+	_, err := rawJobs(t, c, c.Admin, survivor).ListJobs(bearer(c.Context(), c.Admin), &pb.ListJobsRequest{})
+	if client.Reason(err) != reason.NoLeader {
+		t.Fatalf("without a quorum: %v", err)
+	}
+	for _, want := range []string{"2 of 3 nodes must be up with the data that they had", "they are empty: ", lost[0].Name, lost[1].Name, "restore their data directories"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err, want)
+		}
+	}
+	t.Logf("the survivor says: %v", err)
 }
 
 func voters(c *Cluster) int { return c.Leader().Server.Store().Node().Status().Voters }
