@@ -13,6 +13,8 @@ import (
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/reason"
+	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler"
 )
 
 // workload submits jobs from some goroutines, each repeated until acknowledged,
@@ -62,16 +64,30 @@ func (l *Ledger) onlyAttempts() {
 	})
 }
 
+// onEachStore runs a test on clusters with either store of the Raft log.
+func onEachStore(t *testing.T, test func(*testing.T, *Cluster)) {
+	for _, store := range []string{raftnode.Bolt, raftnode.WAL} {
+		t.Run(store, func(t *testing.T) {
+			c := Start(t, Options{Change: func(c *scheduler.Config) { c.LogStore = store }})
+			if !strings.Contains(c.Log(), "store="+store) {
+				t.Fatalf("the nodes do not use %s", store)
+			}
+			test(t, c)
+		})
+	}
+}
+
 func TestLeaderCrashes(t *testing.T) {
-	c := Start(t, Options{})
-	workload(t, c, 400, func() {
-		for range 2 {
-			leader := c.Leader()
-			leader.Crash()
-			c.Leader()
-			leader.Start()
-		}
-	}).onlyAttempts()
+	onEachStore(t, func(t *testing.T, c *Cluster) {
+		workload(t, c, 400, func() {
+			for range 2 {
+				leader := c.Leader()
+				leader.Crash()
+				c.Leader()
+				leader.Start()
+			}
+		}).onlyAttempts()
+	})
 }
 
 func TestLeaderStops(t *testing.T) {
@@ -97,18 +113,19 @@ func TestLeaderStops(t *testing.T) {
 // The leader is cut off from the other nodes, while clients and workers still
 // reach it: it must not answer for the cluster any more.
 func TestLeaderIsCutOff(t *testing.T) {
-	c := Start(t, Options{})
-	workload(t, c, 400, func() {
-		old := c.Leader()
-		var rest []string
-		for _, n := range c.Followers() {
-			rest = append(rest, n.Name)
-		}
-		c.Net.Split([]string{old.Name}, rest)
-		c.Wait("the old leader to give up", func() bool { return !old.Leads() })
-		c.Leader()
-		c.Net.Heal()
-	}).onlyAttempts()
+	onEachStore(t, func(t *testing.T, c *Cluster) {
+		workload(t, c, 400, func() {
+			old := c.Leader()
+			var rest []string
+			for _, n := range c.Followers() {
+				rest = append(rest, n.Name)
+			}
+			c.Net.Split([]string{old.Name}, rest)
+			c.Wait("the old leader to give up", func() bool { return !old.Leads() })
+			c.Leader()
+			c.Net.Heal()
+		}).onlyAttempts()
+	})
 }
 
 func TestWipedNodes(t *testing.T) {
