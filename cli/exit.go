@@ -22,6 +22,7 @@ const (
 	exitCancelled   = 5 // the build was cancelled
 	exitLost        = 6 // every attempt was lost with its worker
 	exitInternal    = 7 // anything else
+	exitIncomplete  = 8 // the log is not complete
 	exitInterrupted = 130
 )
 
@@ -33,7 +34,8 @@ const exitHelp = `Exit codes:
   4  the cluster refused: the message says why
   5  the build was cancelled
   6  the build was lost: every attempt ended with its worker
-  7  anything else`
+  7  anything else
+  8  the log that was asked for is not complete: the message says who has the rest`
 
 // codedError carries its own exit code.
 type codedError struct {

@@ -152,7 +152,7 @@ func logState(a *pb.Attempt) string {
 	case a.Log == nil && a.Outcome == nil:
 		return "growing"
 	case a.Log == nil:
-		return "not complete yet"
+		return "not complete: " + a.Worker + " has the rest"
 	case a.Log.Expired:
 		return "expired"
 	}

@@ -26,7 +26,8 @@ func newLogs(e *env) *cobra.Command {
 		Use:   "logs ID",
 		Short: "Print a job's log, exactly as the build wrote it",
 		Long: "Print a job's log, exactly as the build wrote it, from any node, also after its worker has gone.\n" +
-			"A log that is not complete says so on standard error and ends with exit code 7;\nan interrupted one with 130.",
+			"A log that is not complete says so on standard error, with who has the rest, and ends with exit code 8;\n" +
+			"an interrupted one with 130.",
 		Example: "  weir logs -f 42\n  weir logs --from -2000 42",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: e.completeJobs,
 		RunE: func(c *cobra.Command, args []string) error { return runLogs(c, e, o, args[0]) },
@@ -72,7 +73,7 @@ func printLog(ctx context.Context, e *env, cl *client.Client, req *pb.ReadLogReq
 	case ctx.Err() != nil:
 		return &codedError{exitInterrupted, &quietError{ctx.Err()}}
 	case err == nil && why != "":
-		return fmt.Errorf("the log is not complete: %s", why)
+		return &codedError{exitIncomplete, fmt.Errorf("the log is not complete: %s", why)}
 	}
 	return err
 }

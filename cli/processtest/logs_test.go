@@ -156,11 +156,11 @@ func testUnsealedLog(w *world) {
 		w.t.Errorf("the job: %v", j)
 	}
 	a := follower.wait()
-	w.refused(a, 7, "the log is not complete", "worker mortal of pool gone holds the rest", "last heard")
+	w.refused(a, 8, "the log is not complete", "worker mortal of pool gone holds the rest", "last heard")
 	w.t.Logf("who followed the log heard: %s", strings.TrimSpace(a.err))
 	for _, n := range w.cluster.Nodes {
 		a := w.weir(w.through(w.adminAt, n), "logs", id)
-		w.refused(a, 7, "worker mortal of pool gone holds the rest")
+		w.refused(a, 8, "worker mortal of pool gone holds the rest")
 		if a.out != came {
 			w.t.Errorf("from %s: %q", n.Name, a.out)
 		}

@@ -113,7 +113,7 @@ func (c *cluster) start(id raftnode.NodeID, dir string) *node {
 		Logger: hclog.New(&hclog.LoggerOptions{Name: string(id), Output: testWriter{c.t}, Level: hclog.Debug}),
 	})
 	if _, ok := c.t.(*testing.T); ok { // benchmarks keep the real rhythm
-		n.every = rhythm{care: 20 * time.Millisecond, audit: 50 * time.Millisecond, sweep: 300 * time.Millisecond}
+		n.every = rhythm{care: 20 * time.Millisecond, audit: 50 * time.Millisecond, sweep: 300 * time.Millisecond, offer: time.Minute}
 	}
 	n.server = grpc.NewServer(grpc.StreamInterceptor(func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		return api.Status(next(srv, s))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/scheduler/logstore"
 )
 
 const (
@@ -89,7 +90,13 @@ func (r *reader) unsealed() (*fsm.Attempt, bool) {
 func (r *reader) wait(t *term, pool string, a *fsm.Attempt) (done bool, err error) {
 	live := r.liveness(t, pool, a.Worker)
 	over := a.Outcome != nil
-	if !r.follow || over && !live.Connected && live.Ago > tolerated(a.Outcome) {
+	if why := r.lost(pool, a); over && why != "" {
+		return true, r.incomplete("attempt %d is over, and the rest of its log is lost: %s", a.No, why)
+	}
+	if over && r.givenUp(t, a, live) {
+		return true, r.incomplete("attempt %d is over; worker %s of pool %s holds the rest; %s%s", a.No, a.Worker, pool, live, remedy(pool, a, live))
+	}
+	if !r.follow {
 		state := "still runs"
 		if over {
 			state = "is over"
@@ -100,6 +107,54 @@ func (r *reader) wait(t *term, pool string, a *fsm.Attempt) (done bool, err erro
 		return false, r.note("the log pauses: worker %s of pool %s holds the rest; %s", a.Worker, pool, live)
 	}
 	return false, nil
+}
+
+// lost says why nobody will ever send the rest of an attempt's log; "" while its
+// worker may.
+func (r *reader) lost(pool string, a *fsm.Attempt) (why string) {
+	r.Store.View(func(st *fsm.State) {
+		switch w, ok := st.Worker(pool, a.Worker); {
+		case !ok:
+			why = fmt.Sprintf("worker %s of pool %s was forgotten", a.Worker, pool)
+		case !a.HeldBy(w.Name, w.Key[:]):
+			why = fmt.Sprintf("worker %s of pool %s is another machine now, or has lost its state directory", a.Worker, pool)
+		}
+	})
+	return why
+}
+
+// givenUp says that the rest of a log will not come soon: its worker is away, or
+// is here and does not offer it.
+func (r *reader) givenUp(t *term, a *fsm.Attempt, live Liveness) bool {
+	if !live.Connected {
+		r.unoffered = time.Time{}
+		return live.Ago > tolerated(a.Outcome)
+	}
+	if t.offered(r.key()) {
+		r.unoffered = time.Time{}
+	} else if r.unoffered.IsZero() {
+		r.unoffered = time.Now()
+	}
+	return !r.unoffered.IsZero() && time.Since(r.unoffered) > r.every.offer
+}
+
+// offered says that a worker's stream has the log to send.
+func (t *term) offered(key logstore.Key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.flows[key]
+	return f != nil && f.ship != nil
+}
+
+// remedy is what an operator can do about the rest of a log.
+func remedy(pool string, a *fsm.Attempt, live Liveness) string {
+	switch {
+	case live.Connected:
+		return " and does not send it: its own log may say why"
+	case a.Outcome.GetKind() != pb.OutcomeKind_OUTCOME_WORKER_REVOKED:
+		return ""
+	}
+	return fmt.Sprintf("; its capability was revoked: start it with another one, or run 'weir worker forget %s %s' if it is gone for good", pool, a.Worker)
 }
 
 func tolerated(o *pb.Outcome) time.Duration {
@@ -123,6 +178,9 @@ func (r *reader) liveness(t *term, pool, worker string) Liveness {
 // String says it to people.
 func (l Liveness) String() string {
 	ago := l.Ago.Round(time.Second)
+	if l.Connected {
+		return "it is connected"
+	}
 	if !l.Known {
 		return fmt.Sprintf("it has not been heard in the %v that this node leads", ago)
 	}

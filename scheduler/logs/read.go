@@ -56,16 +56,17 @@ func (s *Service) readStored(ctx context.Context, req *pb.ReadLogRequest, send f
 // reader is one call of Read.
 type reader struct {
 	*Service
-	job      fsm.JobID
-	attempt  fsm.AttemptNo // 0: not chosen yet
-	offset   int64         // of the next byte; negative: from the end
-	follow   bool
-	passedOn bool
-	out      func(*pb.LogData) error
-	wake     chan struct{} // the state says something new of the job
-	moved    time.Time     // when the last byte was sent
-	trouble  time.Time     // since when nobody serves the log; zero: somebody does
-	noted    bool          // the reader knows of the pause
+	job       fsm.JobID
+	attempt   fsm.AttemptNo // 0: not chosen yet
+	offset    int64         // of the next byte; negative: from the end
+	follow    bool
+	passedOn  bool
+	out       func(*pb.LogData) error
+	wake      chan struct{} // the state says something new of the job
+	moved     time.Time     // when the last byte was sent
+	trouble   time.Time     // since when nobody serves the log; zero: somebody does
+	noted     bool          // the reader knows of the pause
+	unoffered time.Time     // since when its worker is here and does not offer it; zero: it does
 }
 
 func (r *reader) key() logstore.Key { return keyOf(r.job, r.attempt) }

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -88,6 +89,49 @@ func TestLogOfALostWorker(t *testing.T) {
 	}
 	if why := x.message().IncompleteWhy; !strings.Contains(why, "attempt 1 is over; worker w of pool p holds the rest") {
 		t.Errorf("why %q", why)
+	}
+}
+
+// Once a worker is forgotten, or its name is another machine's, its unsealed logs
+// are final: readers need not wait for it, whoever is connected under its name.
+func TestLogOfAForgottenWorker(t *testing.T) {
+	c, w := start(t, "n1", "n2", "n3")
+	l, id := w.log()
+	write(t, l, "last words\n")
+	eventually(t, "the leader has it", func() bool { return c.node("n1").stat(keyFor(id)).Size == 11 })
+	w.stop()
+	c.propose(&pb.Command{Op: &pb.Command_ExpireLease{ExpireLease: &pb.ExpireLease{Lease: id.Lease, Why: pb.OutcomeKind_OUTCOME_WORKER_REVOKED}}})
+	c.hear(Liveness{Known: true, Ago: 12 * time.Second})
+	says := func(want string) {
+		t.Helper()
+		x := follow(t.Context(), id, func() []*node { return []*node{c.node("n3")} })
+		if err := <-x.done; err != nil || x.text() != "last words\n" || !strings.Contains(x.message().IncompleteWhy, want) {
+			t.Errorf("%q, %v, %v; want it to say %q", x.text(), x.message(), err, want)
+		}
+	}
+	says("it was last heard 12s ago; its capability was revoked: start it with another one")
+	c.hear(Liveness{Known: true, Connected: true})
+	key := sha256.Sum256([]byte("another machine's"))
+	c.propose(&pb.Command{Op: &pb.Command_RegisterWorker{RegisterWorker: &pb.RegisterWorker{
+		Pool: "p", Name: "w", KeySha256: key[:], Slots: 1, Replace: true,
+	}}})
+	says("is lost: worker w of pool p is another machine now")
+	c.propose(&pb.Command{Op: &pb.Command_ForgetWorker{ForgetWorker: &pb.ForgetWorker{Pool: "p", Name: "w"}}})
+	says("is lost: worker w of pool p was forgotten")
+}
+
+// A worker is connected, and has nothing of the log of an attempt that is over:
+// its disk had no room to begin one.
+func TestLogThatItsWorkerDoesNotOffer(t *testing.T) {
+	c, _ := start(t, "n1", "n2", "n3")
+	id := c.job()
+	c.finish(id, pb.OutcomeKind_OUTCOME_WORKER_ERROR)
+	c.hear(Liveness{Known: true, Connected: true})
+	n := c.node("n1")
+	n.every.offer = 50 * time.Millisecond
+	x := follow(t.Context(), id, func() []*node { return []*node{n} })
+	if err := <-x.done; err != nil || !strings.Contains(x.message().IncompleteWhy, "it is connected and does not send it") {
+		t.Errorf("%v, %v", x.message(), err)
 	}
 }
 

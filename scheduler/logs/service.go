@@ -67,6 +67,7 @@ type rhythm struct {
 	care  time.Duration // the leader compares holders with members
 	audit time.Duration // and asks who still has the oldest logs
 	sweep time.Duration // every node drops what nobody wants
+	offer time.Duration // a reader waits for a worker that is here to offer a log
 }
 
 // New returns the service of one node.
@@ -74,7 +75,7 @@ func New(c Config) *Service {
 	if c.Pace == 0 {
 		c.Pace = DefaultPace
 	}
-	s := &Service{Config: c, metrics: newMetrics(c.Meter), every: rhythm{care: 5 * time.Second, audit: time.Minute, sweep: 10 * time.Minute}}
+	s := &Service{Config: c, metrics: newMetrics(c.Meter), every: rhythm{care: 5 * time.Second, audit: time.Minute, sweep: 10 * time.Minute, offer: time.Minute}}
 	s.metrics.watch(c.Meter, s)
 	return s
 }
