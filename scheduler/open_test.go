@@ -13,37 +13,42 @@ import (
 	"github.com/weirbuild/weir/proto/mtls"
 )
 
-// A node that cannot start says why, and leaves its port and its directory to
-// the next try.
-func TestOpenFails(t *testing.T) {
-	dir := t.TempDir()
+// tlsDir has a certificate of node n1.
+func tlsDir(t *testing.T, r mtls.Request) string {
+	t.Helper()
 	ca, err := mtls.NewAuthority("test", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	issue := func(name string, r mtls.Request) string {
-		r.Role, r.Name, r.Hosts = mtls.RoleNode, "n1", []string{"127.0.0.1"}
-		pair, err := ca.Issue(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		to := filepath.Join(dir, name)
-		if err := os.Mkdir(to, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := pair.Save(filepath.Join(to, certFile), filepath.Join(to, keyFile)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(to, caFile), ca.CertPEM(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return to
+	r.Role, r.Name, r.Hosts = mtls.RoleNode, "n1", []string{"127.0.0.1"}
+	pair, err := ca.Issue(r)
+	if err != nil {
+		t.Fatal(err)
 	}
-	good := Default()
-	good.DataDir, good.TLSDir, good.BootstrapExpect = filepath.Join(dir, "data"), issue("good", mtls.Request{Valid: time.Hour}), 1
-	good.Listen, good.HTTPListen = "127.0.0.1:0", ""
-	good.Advertise = "127.0.0.1:7000"
-	expired := issue("expired", mtls.Request{NotBefore: time.Now().Add(-2 * time.Hour), Valid: time.Hour})
+	dir := t.TempDir()
+	if err := pair.Save(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, caFile), ca.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// alone configures a node that is a cluster of its own.
+func alone(t *testing.T) Config {
+	t.Helper()
+	c := Default()
+	c.DataDir, c.TLSDir, c.BootstrapExpect = filepath.Join(t.TempDir(), "data"), tlsDir(t, mtls.Request{Valid: time.Hour}), 1
+	c.Listen, c.HTTPListen, c.Advertise = "127.0.0.1:0", "", "127.0.0.1:7000"
+	return c
+}
+
+// A node that cannot start says why, and leaves its port and its directory to
+// the next try.
+func TestOpenFails(t *testing.T) {
+	dir, good := t.TempDir(), alone(t)
+	expired := tlsDir(t, mtls.Request{NotBefore: time.Now().Add(-2 * time.Hour), Valid: time.Hour})
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
