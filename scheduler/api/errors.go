@@ -32,14 +32,16 @@ var reasonCodes = map[string]codes.Code{
 	reason.Upgrade:         codes.FailedPrecondition,
 }
 
-// raftReasons says what the errors of the Raft node mean to a caller.
+// raftReasons says what the errors of the Raft node mean to a caller. An unknown
+// outcome comes first: its cause, which it wraps, may read as if nothing had
+// happened.
 var raftReasons = []struct {
 	err    error
 	reason string
 }{
+	{raftnode.ErrUnknownOutcome, reason.UnknownOutcome},
 	{raftnode.ErrNotLeader, reason.NoLeader},
 	{raftnode.ErrClosed, reason.NoLeader},
-	{raftnode.ErrUnknownOutcome, reason.UnknownOutcome},
 	{raftnode.ErrBusy, reason.Busy},
 	{raftnode.ErrTooLarge, reason.Invalid},
 	{raftnode.ErrRefused, reason.Refused},

@@ -91,6 +91,7 @@ func TestEveryReasonHasACode(t *testing.T) {
 func TestMayRepeatOnlyWhatChangedNothing(t *testing.T) {
 	for err, want := range map[error]bool{
 		raftnode.ErrNotLeader: true, raftnode.ErrClosed: true, raftnode.ErrUnknownOutcome: false, raftnode.ErrBusy: false,
+		fmt.Errorf("%w: %w", raftnode.ErrUnknownOutcome, raftnode.ErrClosed): false, fmt.Errorf("%w: %w", raftnode.ErrUnknownOutcome, raftnode.ErrNotLeader): false,
 		errors.New("x"): false, Status(raftnode.ErrNotLeader): true, Status(raftnode.ErrUnknownOutcome): false,
 	} {
 		if mayRepeat(err) != want {
