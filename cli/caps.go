@@ -1,60 +1,14 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weirbuild/weir/cli/ui"
-	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
-
-// mint makes a capability: the file, if it is to be one, is there before the
-// cluster hears of the secret, so that none is made that cannot be kept.
-func (e *env) mint(file string, ask func(hash []byte) (*pb.NewCapability, error)) error {
-	if file != "" {
-		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if errors.Is(err, fs.ErrExist) {
-			return usageError("%s is there already: name a new file, or move that one away", file)
-		}
-		if err != nil {
-			return usageError("make the capability's file: %w", err)
-		}
-		f.Close()
-	}
-	t := capability.NewToken()
-	made, err := ask(client.TokenHash(t))
-	if err != nil {
-		if file != "" {
-			err = errors.Join(err, os.Remove(file))
-		}
-		return err
-	}
-	return e.deliver(made, t, file)
-}
-
-// deliver writes a new capability to a file, or prints it when there is none.
-func (e *env) deliver(made *pb.NewCapability, t capability.Token, file string) error {
-	c, err := client.Assemble(made, t)
-	if err != nil {
-		return err
-	}
-	if file == "" {
-		_, err := fmt.Fprintln(e.stdout, c.Reveal())
-		return err
-	}
-	if err := c.Save(file); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(e.stderr, "wrote %s (capability %s, mode 0600)\n", file, made.Capability.Id)
-	return err
-}
 
 func newCap(e *env) *cobra.Command {
 	c := &cobra.Command{Use: "cap", Short: "Create, list and revoke capabilities", Args: cobra.NoArgs,
@@ -96,7 +50,7 @@ func newCapCreate(e *env) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&req.Client, "client", "", "the client (submit)")
-	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "the pool (worker: exactly one; submit: any number, none means all)")
+	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "limit it to this pool (worker: exactly one; submit, operator, read: any number, none means all)")
 	c.Flags().StringVar(&req.Note, "note", "", "what it is for")
 	c.Flags().StringVar(&file, "file", "", "write it to this new file, mode 0600, instead of printing it")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)

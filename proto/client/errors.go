@@ -37,3 +37,13 @@ func Message(err error) string {
 	// What was wrapped around the node's words stays.
 	return strings.Replace(err.Error(), inner.Error(), inner.GRPCStatus().Message(), 1)
 }
+
+// Refused says whether the cluster has decided against a call: nothing happened,
+// and the same call again would be refused again.
+func Refused(err error) bool {
+	switch Reason(err) {
+	case "", reason.NoLeader, reason.Busy, reason.UnknownOutcome:
+		return false
+	}
+	return true
+}
