@@ -22,6 +22,7 @@ func newClientAdd(e *env) *cobra.Command {
 	var req pb.AddClientRequest
 	var file string
 	var noCap bool
+	var rate float64
 	c := &cobra.Command{
 		Use: "add NAME", Short: "Add a client; its submit capability is printed once",
 		Example: "  weir client add ci --rate 20 --pool linux --file ci.cap",
@@ -29,7 +30,7 @@ func newClientAdd(e *env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {
 				add := func(hash []byte) (*pb.NewCapability, error) {
-					req.Name, req.TokenSha256 = args[0], hash
+					req.Name, req.TokenSha256, req.Rate = args[0], hash, &rate
 					return cl.Admin().AddClient(c.Context(), &req)
 				}
 				if noCap {
@@ -40,7 +41,7 @@ func newClientAdd(e *env) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().Float64Var(&req.Rate, "rate", 1, "jobs it expects to run at once: its weight in fair sharing")
+	c.Flags().Float64Var(&rate, "rate", 1, "jobs it expects to run at once: its weight in fair sharing")
 	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "a pool it may use (all when not given)")
 	c.Flags().StringVar(&file, "file", "", "write the capability to this new file, mode 0600, instead of printing it")
 	c.Flags().BoolVar(&noCap, "no-cap", false, "make no capability (an operator may not; an admin makes one later with weir cap create)")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -71,7 +72,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
 	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
 	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
-	f.Int64Var(&o.logLimit, "log-limit", 0, "bytes of log that are kept (the pool's limit when not given)")
+	f.Var((*bytesize.Size)(&o.logLimit), "log-limit", "how much of the log is kept, such as 1GiB (the pool's limit when not given)")
 	f.BoolVar(&o.detach, "detach", false, "print the job id and return at once")
 	f.BoolVar(&o.disconnect, "cancel-on-disconnect", false, "cancel the build when this command dies")
 	f.DurationVar(&o.retryFor, "retry-for", defaultRetryFor, "how long to ride out a cluster that does not answer")
@@ -93,11 +94,16 @@ func (o *submitOptions) request(argv []string, now time.Time) (*pb.SubmitRequest
 		TimeLimitMs: o.timeout.Milliseconds(), LogLimitBytes: o.logLimit,
 	}
 	for _, text := range o.labels {
-		name, value, _ := strings.Cut(text, "=")
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, usageError("--label %q: want NAME=VALUE", text)
+		}
 		spec.Labels = append(spec.Labels, &pb.Label{Name: name, Value: value})
 	}
 	slices.SortFunc(spec.Labels, func(a, b *pb.Label) int { return strings.Compare(a.Name, b.Name) })
 	switch {
+	case o.timeout != 0 && o.timeout < time.Second:
+		return nil, usageError("--timeout %v: want at least 1s", o.timeout)
 	case o.repo != "" && len(o.commits) == 0:
 		return nil, usageError("--repo needs --commit: a build must say exactly what it builds")
 	case o.repo == "" && len(o.commits) > 0:

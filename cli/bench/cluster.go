@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/weirbuild/weir/cli/local"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
@@ -60,7 +62,7 @@ func (r *rig) setUp(ctx context.Context, pool *pb.PoolConfig) (err error) {
 		return err
 	}
 	submitToken := capability.NewToken()
-	added, err := r.admin.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "load", Rate: 100, TokenSha256: client.TokenHash(submitToken)})
+	added, err := r.admin.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "load", Rate: proto.Float64(100), TokenSha256: client.TokenHash(submitToken)})
 	if err != nil {
 		return err
 	}

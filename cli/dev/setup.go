@@ -30,7 +30,7 @@ func createPool(ctx context.Context, cl *client.Client, dir string) (string, err
 
 func addClient(ctx context.Context, cl *client.Client) (capability.Capability, error) {
 	token := capability.NewToken()
-	made, err := cl.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "demo", Rate: 1, TokenSha256: client.TokenHash(token)})
+	made, err := cl.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "demo", TokenSha256: client.TokenHash(token)})
 	if err != nil {
 		return capability.Capability{}, fmt.Errorf("add client: %w", err)
 	}

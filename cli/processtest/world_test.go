@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/weirbuild/weir/cli/local"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
@@ -39,7 +41,10 @@ func start(t *testing.T, c local.Config) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	w := &world{t: t, ctx: ctx}
-	c.Binary, c.Dir = binary, publicDir(t)
+	c.Binary = binary
+	if c.Dir == "" {
+		c.Dir = publicDir(t)
+	}
 	begun := time.Now()
 	cluster, err := local.Start(ctx, c)
 	w.must(err)
@@ -188,7 +193,7 @@ func (w *world) pool(name string, config *pb.PoolConfig) string {
 func (w *world) client(name string) string {
 	w.t.Helper()
 	token := capability.NewToken()
-	made, err := w.admin.Admin().AddClient(w.ctx, &pb.AddClientRequest{Name: name, Rate: 10, TokenSha256: client.TokenHash(token)})
+	made, err := w.admin.Admin().AddClient(w.ctx, &pb.AddClientRequest{Name: name, Rate: proto.Float64(10), TokenSha256: client.TokenHash(token)})
 	w.must(err)
 	return w.save(made, token, name+".cap")
 }
@@ -238,6 +243,17 @@ func (w *world) startWorker(by []string, pool, name, capFile string, slots int, 
 	p, err := w.cluster.StartWorkerBy(by, name, capFile, append(flags, more...)...)
 	w.must(err)
 	return p
+}
+
+// ends waits for a process to end by itself, and returns its exit code.
+func (w *world) ends(p *local.Process) int {
+	w.t.Helper()
+	select {
+	case <-p.Done():
+	case <-time.After(patience):
+		w.t.Fatalf("%s did not end within %v", p.Name, patience)
+	}
+	return p.ExitCode()
 }
 
 func (w *world) workerState(pool, name string) string {
@@ -332,6 +348,11 @@ func (w *world) settled(id uint64) *pb.Job {
 func (w *world) touch(name string) {
 	w.t.Helper()
 	w.must(os.WriteFile(filepath.Join(w.shared, name), nil, 0o666))
+}
+
+func (w *world) exists(name string) bool {
+	_, err := os.Stat(filepath.Join(w.shared, name))
+	return err == nil
 }
 
 // processes are the host's processes whose command line holds a text.

@@ -525,8 +525,8 @@ func (x *GetPoolRequest) GetStale() bool {
 type AddClientRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Rate          float64                `protobuf:"fixed64,2,opt,name=rate,proto3" json:"rate,omitempty"` // 0: 1
-	Pools         []string               `protobuf:"bytes,3,rep,name=pools,proto3" json:"pools,omitempty"` // empty: every pool
+	Rate          *float64               `protobuf:"fixed64,2,opt,name=rate,proto3,oneof" json:"rate,omitempty"` // above 0; 1 when not given
+	Pools         []string               `protobuf:"bytes,3,rep,name=pools,proto3" json:"pools,omitempty"`       // empty: every pool
 	TokenSha256   []byte                 `protobuf:"bytes,4,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -570,8 +570,8 @@ func (x *AddClientRequest) GetName() string {
 }
 
 func (x *AddClientRequest) GetRate() float64 {
-	if x != nil {
-		return x.Rate
+	if x != nil && x.Rate != nil {
+		return *x.Rate
 	}
 	return 0
 }
@@ -1244,12 +1244,13 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x05pools\x18\x01 \x03(\v2\r.weir.v1.PoolR\x05pools\":\n" +
 	"\x0eGetPoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05stale\x18\x02 \x01(\bR\x05stale\"s\n" +
+	"\x05stale\x18\x02 \x01(\bR\x05stale\"\x81\x01\n" +
 	"\x10AddClientRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x14\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
+	"\x04rate\x18\x02 \x01(\x01H\x00R\x04rate\x88\x01\x01\x12\x14\n" +
 	"\x05pools\x18\x03 \x03(\tR\x05pools\x12!\n" +
-	"\ftoken_sha256\x18\x04 \x01(\fR\vtokenSha256\")\n" +
+	"\ftoken_sha256\x18\x04 \x01(\fR\vtokenSha256B\a\n" +
+	"\x05_rate\")\n" +
 	"\x13RemoveClientRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"-\n" +
 	"\x11RemoveClientReply\x12\x18\n" +
@@ -1401,6 +1402,7 @@ func file_weir_v1_admin_proto_init() {
 		return
 	}
 	file_weir_v1_job_proto_init()
+	file_weir_v1_admin_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

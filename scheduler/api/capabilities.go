@@ -29,9 +29,15 @@ func (s *Server) AddClient(ctx context.Context, req *pb.AddClientRequest) (*pb.N
 	if err := s.checkPools(req.Pools); err != nil {
 		return nil, err
 	}
-	rate := req.Rate
-	if rate == 0 {
-		rate = 1
+	rate := 1.0
+	if req.Rate != nil {
+		rate = *req.Rate
+	}
+	if err := fsm.ValidateRate(rate); err != nil { // the state takes 0 for 1
+		return nil, &fsm.Refusal{Kind: fsm.Invalid, Message: fmt.Sprintf("add client %q: %v", req.Name, err)}
+	}
+	if len(req.Pools) > 0 && len(req.TokenSha256) == 0 {
+		return nil, &fsm.Refusal{Kind: fsm.Invalid, Message: fmt.Sprintf("add client %q: pools limit a capability, and it is to get none; name them when you make it one (weir cap create submit)", req.Name)}
 	}
 	add := &pb.Command_AddClient{AddClient: &pb.AddClient{Name: req.Name, Rate: rate}}
 	if _, err := s.propose(ctx, &pb.Command{Op: add}); err != nil {

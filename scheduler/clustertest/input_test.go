@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
@@ -84,8 +85,10 @@ func TestBadRequests(t *testing.T) {
 		"bad key":        {send(func(r *pb.SubmitRequest) { r.Key.Id = "a b" }), reason.Invalid, "request key"},
 		"old key":        {send(func(r *pb.SubmitRequest) { r.Key.CreatedMs = 1 }), reason.TooOld, ""},
 		"large spec":     {send(func(r *pb.SubmitRequest) { r.Spec.GetCommand().Argv[1] = strings.Repeat("x", 200<<10) }), reason.Invalid, "131072"},
-		"zero rate":      {second(admin.AddClient(ctx, &pb.AddClientRequest{Name: "x", Rate: -1})), reason.Invalid, "rate"},
-		"no number rate": {second(admin.AddClient(ctx, &pb.AddClientRequest{Name: "x", Rate: math.NaN()})), reason.Invalid, "rate"},
+		"zero rate":      {second(admin.AddClient(ctx, &pb.AddClientRequest{Name: "x", Rate: proto.Float64(0)})), reason.Invalid, "rate"},
+		"negative rate":  {second(admin.AddClient(ctx, &pb.AddClientRequest{Name: "x", Rate: proto.Float64(-1)})), reason.Invalid, "rate"},
+		"no number rate": {second(admin.AddClient(ctx, &pb.AddClientRequest{Name: "x", Rate: proto.Float64(math.NaN())})), reason.Invalid, "rate"},
+		"pools, no cap":  {second(admin.AddClient(ctx, &pb.AddClientRequest{Name: "x", Pools: []string{"p"}})), reason.Invalid, "pools"},
 		"negative limit": {second(admin.CreatePool(ctx, &pb.CreatePoolRequest{Name: "q", Config: &pb.PoolConfig{KeepJobs: -1}})), reason.Invalid, "finished jobs"},
 		"same pool":      {second(admin.CreatePool(ctx, &pb.CreatePoolRequest{Name: "p", Config: &pb.PoolConfig{Attempts: 9}})), reason.Conflict, "p"},
 		"short hash":     {second(admin.CreateCapability(ctx, &pb.CreateCapabilityRequest{Kind: pb.CapabilityKind_CAPABILITY_READ, TokenSha256: hash[:9]})), reason.Invalid, "SHA-256"},
