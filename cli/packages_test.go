@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -17,5 +20,31 @@ func TestEveryPackageIsDocumented(t *testing.T) {
 		if doc == "" && !strings.Contains(path, "/pb") {
 			t.Errorf("package %s has no doc comment", path)
 		}
+	}
+}
+
+// No page is waiting for something to be filled in.
+func TestNoPageHasAPlaceholder(t *testing.T) {
+	pages := 0
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == ".git":
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".md":
+			return nil
+		}
+		pages++
+		text, err := os.ReadFile(path)
+		for n, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(line, "@@") {
+				t.Errorf("%s:%d: %s", path, n+1, line)
+			}
+		}
+		return err
+	})
+	if err != nil || pages < 5 {
+		t.Errorf("%d pages were read: %v", pages, err)
 	}
 }
