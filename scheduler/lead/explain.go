@@ -68,10 +68,7 @@ func (t *term) explainRunning(j *fsm.Job) (why string, details []string) {
 	if !ok || m.session != nil && !m.session.silent.Load() {
 		return why, details
 	}
-	now := t.elapsed()
-	left := max(p.roster.deadline(m)-now, 0).Round(100 * time.Millisecond)
-	return why, append(details, fmt.Sprintf("the worker was heard %v ago; its lease holds for another %v",
-		(now-m.lastHeard()).Round(100*time.Millisecond), left))
+	return why, append(details, p.roster.explain(m, t.elapsed()))
 }
 
 // attemptEnd says how an attempt ended, in half a sentence.

@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"fmt"
 	"hash/fnv"
 	"sync/atomic"
 	"time"
@@ -157,18 +158,24 @@ func (r *roster) check(now, interval time.Duration) verdict {
 
 func (m *member) isPardoned() bool { return m.pardoned != 0 && m.pardoned == m.lastHeard()+1 }
 
-// suspect looks at all that is silent: if that is more than a third of the
-// pool's leases, and at least three, the silence gets one more time to live.
-func (r *roster) suspect(now time.Duration, v *verdict) {
-	all, silent, met := 0, 0, false
+// silence counts the leases of workers that are silent and have not been
+// pardoned. Many are more than a third of the pool's leases, and at least three.
+func (r *roster) silence(now time.Duration) (leases int, met, many bool) {
+	all := 0
 	for _, m := range r.members {
 		all += len(m.leases)
 		if r.isSilent(m, now) && !m.isPardoned() {
-			silent += len(m.leases)
+			leases += len(m.leases)
 			met = met || m.met && len(m.leases) > 0
 		}
 	}
-	if silent < 3 || silent*3 <= all {
+	return leases, met, leases >= 3 && leases*3 > all
+}
+
+// suspect gives the silence of many one more time to live.
+func (r *roster) suspect(now time.Duration, v *verdict) {
+	silent, met, many := r.silence(now)
+	if !many {
 		return
 	}
 	v.suspect, v.met, v.leases = true, met, silent
@@ -185,6 +192,28 @@ func (r *roster) suspect(now time.Duration, v *verdict) {
 			m.grace = now + r.ttl
 		}
 	}
+}
+
+// unheard says for how long nothing was heard of a member.
+func (m *member) unheard(now time.Duration) string {
+	ago := (now - m.lastHeard()).Round(100 * time.Millisecond)
+	if !m.met {
+		return fmt.Sprintf("was not heard in the %v since the last election", ago)
+	}
+	return fmt.Sprintf("was not heard for %v", ago)
+}
+
+// explain says how long the leases of a member that is not heard still hold.
+func (r *roster) explain(m *member, now time.Duration) string {
+	left := (r.deadline(m) - now).Round(100 * time.Millisecond)
+	if left <= 0 {
+		return fmt.Sprintf("the worker %s; its lease is about to be given up", m.unheard(now))
+	}
+	text := fmt.Sprintf("the worker %s; its lease holds for another %v", m.unheard(now), left)
+	if _, _, many := r.silence(now); many && !m.isPardoned() {
+		text += fmt.Sprintf(", and then for %v more if as many workers stay silent", r.ttl)
+	}
+	return text
 }
 
 // spread is a part of a duration that differs from name to name, so that what

@@ -132,7 +132,7 @@ func (t *term) losses(p *pool, v verdict, now time.Duration) (all []loss) {
 		if m.revoked {
 			kind = pb.OutcomeKind_OUTCOME_WORKER_REVOKED
 		}
-		why := fmt.Sprintf("worker %s was not heard for %v", m.name, (now - m.lastHeard()).Round(100*time.Millisecond))
+		why := fmt.Sprintf("worker %s %s", m.name, m.unheard(now))
 		t.log.Warn("giving up the leases of a silent worker", "pool", p.name, "worker", m.name, "leases", len(m.leases))
 		for id := range m.leases {
 			all = append(all, loss{id, kind, why})
