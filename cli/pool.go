@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/weirbuild/weir/cli/ui"
+	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/reason"
@@ -36,7 +37,7 @@ func poolFlags(fs *pflag.FlagSet, p *pb.PoolConfig) {
 	fs.Int64Var(&p.KeepJobs, "keep-jobs", 0, "finished jobs kept (default 10000)")
 	ms(&p.KeepForMs, "keep-for", "how long they are kept (default 720h)")
 	ms(&p.TimeLimitMs, "time-limit", "of a job that asks for none (default 1h)")
-	fs.Int64Var(&p.LogLimitBytes, "log-limit", 0, "bytes of one job's log (default 256 MiB)")
+	fs.Var((*bytesize.Size)(&p.LogLimitBytes), "log-limit", "most of one job's log, such as 1GiB (256MiB when not given)")
 	ms(&p.CachedCostMs, "cached-cost", "assumed cost of a job whose cache hint is known (default 10s)")
 	ms(&p.UncachedCostMs, "uncached-cost", "assumed cost of any other job (default 10m)")
 }

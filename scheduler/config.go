@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/pflag"
 
+	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/raftnode"
 )
 
@@ -35,7 +36,7 @@ type Config struct {
 	// Tuning.
 	Profile   string
 	LogStore  string
-	LogBudget Size
+	LogBudget bytesize.Size
 	LogLevel  string
 	LogJSON   bool
 
@@ -101,7 +102,7 @@ func (c *Config) Validate() error {
 		bad("--log-store %q is unknown: use %s or %s", c.LogStore, raftnode.Bolt, raftnode.WAL)
 	}
 	if c.LogBudget < minLogBudget {
-		bad("--log-budget %v is too small: at least %v", c.LogBudget, Size(minLogBudget))
+		bad("--log-budget %v is too small: at least %v", c.LogBudget, bytesize.Size(minLogBudget))
 	}
 	if hclog.LevelFromString(c.LogLevel) == hclog.NoLevel {
 		bad("--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/pflag"
 
+	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -89,10 +90,10 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 
 	fs.DurationVar(&c.Grace, "grace", c.Grace, "time between SIGTERM and SIGKILL for a job that is cancelled or over its time limit")
 	fs.DurationVar(&c.DrainWait, "drain-wait", c.DrainWait, "how long a worker that was told to stop tries to deliver results and logs after its last job; what is left is delivered at its next start")
-	fs.Int64Var(&c.LogLimit, "log-limit", c.LogLimit, "bytes of one job's log, where the pool allows more (default: the pool's limit)")
-	fs.Int64Var(&c.SpoolLimit, "spool-limit", c.SpoolLimit, "bytes of all logs that the cluster has not sealed yet; no new job starts above it")
-	fs.Int64Var(&c.GitCacheLimit, "git-cache-limit", c.GitCacheLimit, "bytes of the clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
-	fs.Int64Var(&c.MinFree, "min-free", c.MinFree, "bytes that must be free on the disks of --state-dir and --work-dir for new jobs to start")
+	fs.Var((*bytesize.Size)(&c.LogLimit), "log-limit", "most of one job's log, where the pool allows more; 0: the pool's limit")
+	fs.Var((*bytesize.Size)(&c.SpoolLimit), "spool-limit", "most of all logs together that the cluster has not sealed yet; above it no new job starts, and logs are cut off")
+	fs.Var((*bytesize.Size)(&c.GitCacheLimit), "git-cache-limit", "most of all clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
+	fs.Var((*bytesize.Size)(&c.MinFree), "min-free", "how much must be free on the disks of --state-dir and --work-dir for new jobs to start; 0: no matter how little")
 	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz, one for each worker of a machine; empty: none")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
@@ -139,10 +140,7 @@ func (c *Config) Validate() error {
 		"--work-dir %s is inside the state directory, which jobs must not reach: name another", c.WorkDir)
 	bad(c.Grace < 0, "--grace %v is negative", c.Grace)
 	bad(c.DrainWait < 0, "--drain-wait %v is negative", c.DrainWait)
-	bad(c.LogLimit < 0, "--log-limit %d is negative", c.LogLimit)
-	bad(c.SpoolLimit < minSpool, "--spool-limit %d is too small: at least %d bytes", c.SpoolLimit, minSpool)
-	bad(c.GitCacheLimit < 0, "--git-cache-limit %d is negative: give bytes, or 0 for no limit", c.GitCacheLimit)
-	bad(c.MinFree < 0, "--min-free %d is negative", c.MinFree)
+	bad(c.SpoolLimit < minSpool, "--spool-limit %v is too small: at least %v", bytesize.Size(c.SpoolLimit), bytesize.Size(minSpool))
 	bad(c.MetricsListen != "" && !loopback(c.MetricsListen),
 		"--metrics-listen %q is plain HTTP: give a loopback host:port, such as 127.0.0.1:7002", c.MetricsListen)
 	bad(hclog.LevelFromString(c.LogLevel) == hclog.NoLevel, "--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)

@@ -30,8 +30,7 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		{"--label os", "name=value"},
 		{"--label os=a --label arch=b --label os=c", "given twice"},
 		{"--spool-limit 10", "--spool-limit"},
-		{"--git-cache-limit -1", "--git-cache-limit"},
-		{"--min-free -1", "--min-free"},
+		{"--git-cache-limit 100GiB --min-free 0 --log-limit 1048576", ""},
 		{"--connect /nowhere/at/all", "/nowhere/at/all"},
 		{"--connect weir://nonsense", "parse capability"},
 	} {

@@ -1,4 +1,6 @@
-package scheduler
+// Package bytesize is how sizes are written in flags and configuration files, on
+// nodes and workers alike.
+package bytesize
 
 import (
 	"fmt"
@@ -21,7 +23,7 @@ func (s Size) String() string {
 			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.suffix
 		}
 	}
-	return "0B"
+	return "0" // so that help does not show it as a default
 }
 
 // Set reads what String writes; a number alone is bytes.
