@@ -21,6 +21,16 @@ const maxTime = 1 << 52
 // this binary cannot understand, before anything has changed: stopping is better
 // than diverging.
 func (s *State) Apply(c *pb.Command) Result {
+	s.Begin()
+	return s.ApplyNext(c)
+}
+
+// Begin starts a batch: commands that ApplyNext does with nobody looking at the
+// state in between.
+func (s *State) Begin() { s.batch++ }
+
+// ApplyNext is Apply for a command of the batch that has begun.
+func (s *State) ApplyNext(c *pb.Command) Result {
 	mustUnderstand(c)
 	if cap(s.events)-len(s.events) < fewEvents {
 		s.events = make([]Event, 0, manyEvents)

@@ -42,7 +42,7 @@ func (s *State) removeClient(c *pb.RemoveClient) Result {
 	s.clients.del(client.Name)
 	for _, p := range slices.Collect(s.pools.values()) {
 		if h, ok := s.Share(p.Name, client.Name); ok {
-			s.setShare(h)
+			s.dropIfGone(h)
 		}
 	}
 	s.emit(Event{Kind: ClientChanged, Client: client.Name})

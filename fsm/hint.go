@@ -48,10 +48,8 @@ func (s *State) dropHints(pool, worker string) {
 }
 
 func (s *State) countHints(pool string, delta int) int {
-	old, _ := s.pools.get(pool)
-	p := *old
+	p := s.changePool(pool)
 	p.Hints += delta
-	s.pools.set(p.Name, &p)
 	return p.Hints
 }
 

@@ -68,19 +68,16 @@ const none = pb.JobState_JOB_STATE_UNSPECIFIED
 // tally counts a job's change of state in its pool, its client's share and the
 // pending hints.
 func (s *State) tally(j *Job, from, to pb.JobState) {
-	old, _ := s.pools.get(j.Pool)
-	p := *old
+	p := s.changePool(j.Pool)
 	p.count(from, -1)
 	p.count(to, +1)
-	s.pools.set(p.Name, &p)
 	if from == pb.JobState_JOB_STATE_SETTLED {
 		return
 	}
-	share, _ := s.Share(j.Pool, j.Client)
-	h := *share
+	h := s.changeShare(j.Pool, j.Client)
 	h.count(from, -1)
 	h.count(to, +1)
-	s.setShare(&h)
+	s.dropIfGone(h)
 	if delta := waits(to) - waits(from); delta != 0 {
 		s.countPending(j.Pool, j.Hint, delta)
 	}

@@ -74,7 +74,7 @@ func (s *State) admit(j *Job) (*Pool, *Client, *Refusal) {
 	if waiting := p.Queued + p.Backoff; waiting >= limits.MaxQueued {
 		return nil, nil, refusal(Full, "pool %s has %d jobs waiting, its limit; try again when some have run, or let an operator raise max_queued", p.Name, waiting)
 	}
-	if h, ok := s.Share(p.Name, client.Name); ok && h.Waiting >= limits.MaxQueuedPerClient {
+	if h, ok := s.share(p.Name, client.Name); ok && h.Waiting >= limits.MaxQueuedPerClient {
 		return nil, nil, refusal(Full, "client %s has %d jobs waiting in pool %s, its limit there; try again when some have run, or let an operator raise max_queued_per_client", client.Name, h.Waiting, p.Name)
 	}
 	if n, _ := s.keyCounts.get(client.Name); n >= MaxKeys && j.RequestKey != "" {

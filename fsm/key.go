@@ -25,7 +25,8 @@ func (s *State) checkKey(j *Job, key *pb.RequestKey) (r Result, answered bool) {
 	case made-s.now > MaxKeySkew:
 		return refuse(Invalid, "request key %s was made %v in the future of the cluster's time; set the client's clock", quote(key.GetId()), millis(made-s.now)), true
 	}
-	k, ok := s.keys.get(&requestKey{client: j.Client, id: key.GetId()})
+	s.probe.key.client, s.probe.key.id = j.Client, key.GetId()
+	k, ok := s.keys.get(&s.probe.key)
 	if !ok {
 		return Result{}, false
 	}

@@ -24,7 +24,7 @@ func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
 	if j.State != pb.JobState_JOB_STATE_QUEUED {
 		return nil, refusal(Refused, "job %d is not in the backlog: its state is %s", j.ID, StateName(j.State))
 	}
-	w, ok := s.Worker(j.Pool, worker)
+	w, ok := s.worker(j.Pool, worker)
 	if !ok {
 		return nil, refusal(Refused, "worker %s is not registered in pool %s", quote(worker), j.Pool)
 	}

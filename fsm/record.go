@@ -126,6 +126,8 @@ type Pool struct {
 	Hints   int // (hint, worker) pairs known
 
 	deleted bool // only its finished jobs are left
+
+	batch uint64 // in which this record was made: until it ends nobody else has it
 }
 
 // Worker is a registered worker: a name of a pool, bound to an instance key.
@@ -141,6 +143,8 @@ type Worker struct {
 	FirstSeen int64
 
 	Capability string // id of the one that it came with last; empty: unknown
+
+	batch uint64 // as Pool's
 }
 
 // Free is the number of slots that no lease takes.
@@ -165,6 +169,8 @@ type Share struct {
 	Next    int64 // the fair start time of its next job, when that is in the future
 	Waiting int   // jobs in the backlog and in back-off
 	Running int
+
+	batch uint64 // as Pool's
 }
 
 // Capability is what the cluster keeps of one: the hash of its secret.

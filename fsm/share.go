@@ -4,14 +4,10 @@ package fsm
 // the job is expected to cost: the client's next job starts that much later,
 // divided by the client's rate.
 func (s *State) charge(j *Job, p *Pool, client *Client) {
-	h := Share{Pool: p.Name, Client: client.Name}
-	if old, ok := s.Share(p.Name, client.Name); ok {
-		h = *old
-	}
+	h := s.changeShare(p.Name, client.Name)
 	j.FairStart = max(s.now, h.Next)
 	j.Charge = int64(float64(s.cost(j, p)) / client.Rate)
 	h.Next = min(j.FairStart+j.Charge, maxTime)
-	s.shares.set(&h)
 }
 
 // cost estimates a job: it is cheap if a worker of the pool has its hint, or will
@@ -24,14 +20,12 @@ func (s *State) cost(j *Job, p *Pool) int64 {
 	return limits.UncachedCost
 }
 
-// setShare stores a share, or drops it once its client is removed and has no more
-// jobs there.
-func (s *State) setShare(h *Share) {
-	if h.Waiting == 0 && h.Running == 0 {
-		if _, ok := s.Client(h.Client); !ok {
-			s.shares.del(h)
-			return
-		}
+// dropIfGone drops a share once its client is removed and has no more jobs there.
+func (s *State) dropIfGone(h *Share) {
+	if h.Waiting > 0 || h.Running > 0 {
+		return
 	}
-	s.shares.set(h)
+	if _, ok := s.Client(h.Client); !ok {
+		s.shares.del(h)
+	}
 }

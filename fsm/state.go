@@ -40,6 +40,8 @@ type State struct {
 	keysByAge     table[*requestKey]       // oldest first
 	keyCounts     dict[string, int]        // by client
 
+	batch   uint64   // of commands that are applied with nobody looking in between
+	probe   lookups  // what Apply looks for
 	holders []string // of the latest log that was sealed
 
 	events []Event // of the latest commands; nothing in it is ever changed
@@ -65,6 +67,15 @@ type pendingHint struct {
 type revokedCapability struct {
 	at     int64
 	number uint64
+}
+
+// lookups are the keys of Apply's own lookups. Each would be garbage otherwise:
+// the trees compare through a function, so the compiler cannot tell that they
+// keep none.
+type lookups struct {
+	worker Worker
+	share  Share
+	key    requestKey
 }
 
 // New returns the empty state that every cluster begins with.

@@ -20,7 +20,7 @@ func (s *State) registerWorker(c *pb.RegisterWorker) Result {
 	if !ok {
 		return Result{Refusal: noPool(w.Pool)}
 	}
-	old, known := s.Worker(w.Pool, w.Name)
+	old, known := s.worker(w.Pool, w.Name)
 	switch {
 	case !known && p.Workers >= MaxWorkers:
 		return refuse(Full, "pool %s has %d workers, the limit; forget those that are gone (weir worker forget)", p.Name, p.Workers)
@@ -101,7 +101,7 @@ func (old *Worker) offers(w *Worker) bool {
 
 // forgetWorker frees a name, and forgets what the worker had cached.
 func (s *State) forgetWorker(c *pb.ForgetWorker) Result {
-	w, ok := s.Worker(c.GetPool(), c.GetName())
+	w, ok := s.worker(c.GetPool(), c.GetName())
 	if !ok {
 		return refuse(NotFound, "there is no worker %s in pool %s", quote(c.GetName()), quote(c.GetPool()))
 	}
@@ -115,22 +115,17 @@ func (s *State) forgetWorker(c *pb.ForgetWorker) Result {
 func (s *State) dropWorker(w *Worker) {
 	s.dropHints(w.Pool, w.Name)
 	s.workers.del(w)
-	p, _ := s.pools.get(w.Pool)
-	next := *p
-	next.Workers--
-	s.pools.set(next.Name, &next)
+	s.changePool(w.Pool).Workers--
 	s.emit(Event{Kind: WorkerForgotten, Pool: w.Pool, Worker: w.Name})
 }
 
 // occupy counts one lease more (+1) or less (-1), and its slots, at a worker.
 func (s *State) occupy(pool, name string, slots uint32, delta int) {
-	w, _ := s.Worker(pool, name)
-	next := *w
-	next.Leases += delta
+	w := s.changeWorker(pool, name)
+	w.Leases += delta
 	if delta > 0 {
-		next.Used += slots
+		w.Used += slots
 	} else {
-		next.Used -= slots
+		w.Used -= slots
 	}
-	s.workers.set(&next)
 }

@@ -110,13 +110,14 @@ type stateMachine struct{ state *fsm.State }
 
 func (m *stateMachine) Apply(_ uint64, commands [][]byte) []any {
 	results := make([]any, len(commands))
+	m.state.Begin()
 	for i, raw := range commands {
 		var c pb.Command
 		if err := proto.Unmarshal(raw, &c); err != nil {
 			results[i] = err
 			continue
 		}
-		if r := m.state.Apply(&c); r.Refusal != nil {
+		if r := m.state.ApplyNext(&c); r.Refusal != nil {
 			results[i] = r.Refusal
 		}
 	}

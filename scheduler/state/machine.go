@@ -31,6 +31,7 @@ var _ raftnode.Machine = (*machine)(nil)
 func (m *machine) Apply(index uint64, commands [][]byte) []any {
 	results := make([]fsm.Result, len(commands))
 	boxed := make([]any, len(commands))
+	m.state.Begin()
 	for i, data := range commands {
 		results[i] = m.apply(index, data)
 		boxed[i] = &results[i]
@@ -54,7 +55,7 @@ func (m *machine) apply(index uint64, data []byte) fsm.Result {
 	if err := proto.Unmarshal(data, c); err != nil {
 		panic(fmt.Sprintf("the command is not readable (%v): upgrade this node", err))
 	}
-	return m.state.Apply(c)
+	return m.state.ApplyNext(c)
 }
 
 // clone is the state as it is now, for reading without a lock. Call it within a
