@@ -224,6 +224,7 @@ func (p *proposer) settle(ctx context.Context, e entryInFlight) {
 	for i := range e.commands {
 		e.commands[i].done(results[i], nil)
 	}
+	clear(results) // Raft's log cache keeps the entry, and the entry its response
 }
 
 // wait returns when the entry is decided, or when waiting has lasted too long:
