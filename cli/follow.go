@@ -111,6 +111,9 @@ func (p *progress) Log(d *pb.LogData) error {
 		p.newline = d.Data[len(d.Data)-1] != '\n'
 	}
 	_, err := p.env.stdout.Write(d.Data)
+	if d.IncompleteWhy != "" {
+		p.say("the log of attempt %d is not complete: %s", d.Attempt, d.IncompleteWhy)
+	}
 	return err
 }
 

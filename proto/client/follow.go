@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -10,23 +11,31 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// sealPatience is how long Follow waits, after the job has settled, for the
-// rest of a log whose worker is gone.
+// sealPatience is how long Follow waits, after the job has settled, for more of
+// a log whose worker is gone.
 const sealPatience = time.Minute
+
+// errSilent ends the reading of a log whose rest does not come.
+var errSilent = errors.New("the rest of the log does not come")
 
 // Follower is told of a job's life. Its methods are called one at a time.
 type Follower interface {
 	// Event is called with every change of the job.
 	Event(*pb.JobEvent) error
 	// Log is called with the log, attempt after attempt, each from its first byte.
+	// Where the log stays incomplete, the last call for it says why.
 	Log(*pb.LogData) error
 }
 
 // Follow watches a job and its log to the end and returns the settled job. An
 // attempt that was lost with its worker is followed as far as the cluster has
-// its log.
+// its log, however slowly the follower takes it.
 func (c *Client) Follow(ctx context.Context, req *pb.WatchRequest, to Follower) (*pb.Job, error) {
-	f := &follow{client: c, id: req.Id, to: to, events: make(chan *pb.JobEvent), data: make(chan *pb.LogData)}
+	return c.follow(ctx, req, to, grace)
+}
+
+func (c *Client) follow(ctx context.Context, req *pb.WatchRequest, to Follower, grace func(*pb.Attempt) time.Duration) (*pb.Job, error) {
+	f := &follow{client: c, id: req.Id, to: to, grace: grace, events: make(chan *pb.JobEvent), data: make(chan *pb.LogData)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(f.events)
@@ -43,6 +52,7 @@ type follow struct {
 	client *Client
 	id     uint64
 	to     Follower
+	grace  func(*pb.Attempt) time.Duration
 	events chan *pb.JobEvent
 	data   chan *pb.LogData
 
@@ -71,10 +81,15 @@ func (f *follow) run(ctx context.Context) error {
 				return err
 			}
 		case d := <-f.data:
+			reader.hold()
 			if err := f.to.Log(d); err != nil {
 				return err
 			}
+			reader.resume()
 		case err := <-reader.done:
+			if errors.Is(err, errSilent) {
+				err = f.to.Log(&pb.LogData{Attempt: f.attempt, IncompleteWhy: fmt.Sprintf("nothing more came of it for %v; `weir logs %d` may have the rest later", reader.grace, f.id)})
+			}
 			if err != nil {
 				return err
 			}
@@ -92,15 +107,16 @@ func (f *follow) run(ctx context.Context) error {
 type reader struct {
 	f      *follow
 	done   chan error // nil while it reads nothing
-	cancel context.CancelFunc
-	ending bool // the attempt is over: only a grace is left
+	cancel context.CancelCauseFunc
+	grace  time.Duration // once the attempt is over: the longest silence
+	silent *time.Timer   // ends the reading then
 }
 
-func newReader(f *follow) *reader { return &reader{f: f, cancel: func() {}} }
+func newReader(f *follow) *reader { return &reader{f: f, cancel: func(error) {}} }
 
 func (r *reader) idle() bool { return r.done == nil }
 
-// advance starts on the next attempt, or bounds the reading of one that ended.
+// advance starts on the next attempt, or bounds the silence of one that ended.
 func (r *reader) advance(ctx context.Context) {
 	if r.f.job == nil {
 		return
@@ -111,23 +127,37 @@ func (r *reader) advance(ctx context.Context) {
 		}
 		return
 	}
-	if a := attemptOf(r.f.job, r.f.attempt); a.GetOutcome() != nil && !r.ending {
-		r.ending = true
-		stop := time.AfterFunc(grace(a), r.cancel)
-		cancel := r.cancel
-		r.cancel = func() { stop.Stop(); cancel() }
+	if a := attemptOf(r.f.job, r.f.attempt); a.GetOutcome() != nil && r.silent == nil {
+		r.grace = r.f.grace(a)
+		r.silent = time.AfterFunc(r.grace, func() { r.cancel(errSilent) })
+	}
+}
+
+// hold stops counting silence while the follower takes what came.
+func (r *reader) hold() {
+	if r.silent != nil {
+		r.silent.Stop()
+	}
+}
+
+func (r *reader) resume() {
+	if r.silent != nil {
+		r.silent.Reset(r.grace)
 	}
 }
 
 func (r *reader) start(ctx context.Context, attempt uint32) {
 	r.f.attempt = attempt
-	ctx, r.cancel = context.WithCancel(ctx)
+	ctx, r.cancel = context.WithCancelCause(ctx)
 	done := make(chan error, 1)
 	r.done = done
 	go func() { // ends when cancelled; stop waits for it
 		err := r.f.client.Tail(ctx, &pb.ReadLogRequest{Job: r.f.id, Attempt: attempt, Follow: true},
 			func(d *pb.LogData) error { return send(ctx, r.f.data, d) })
-		if errors.Is(err, context.Canceled) {
+		switch {
+		case err != nil && errors.Is(context.Cause(ctx), errSilent):
+			err = errSilent
+		case errors.Is(err, context.Canceled):
 			err = nil
 		}
 		done <- err
@@ -136,7 +166,8 @@ func (r *reader) start(ctx context.Context, attempt uint32) {
 }
 
 func (r *reader) stop() {
-	r.cancel()
+	r.hold()
+	r.cancel(nil)
 	if r.done != nil {
 		for range r.done {
 		}

@@ -128,3 +128,56 @@ func TestFollowEndsWhenTheWatchIsRefused(t *testing.T) {
 		t.Error("following a job that is gone succeeded")
 	}
 }
+
+// over is a watch of a job that has ended.
+func over(_ *pb.WatchRequest, s pb.JobService_WatchServer) error {
+	ended := &pb.Attempt{Number: 1, Worker: "w1", Outcome: &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED}}
+	return s.Send(&pb.JobEvent{Job: &pb.Job{Id: 1, State: settled, Attempts: []*pb.Attempt{ended}, Outcome: ended.Outcome}})
+}
+
+// slowStory takes its time for every piece, and keeps the last word.
+type slowStory struct {
+	story
+	pause time.Duration
+	why   string
+}
+
+func (s *slowStory) Log(d *pb.LogData) error {
+	<-time.After(s.pause)
+	s.why = d.IncompleteWhy
+	return s.story.Log(d)
+}
+
+// A slow terminal gets the whole log of a job that ended long ago.
+func TestFollowGivesASlowTakerTheWholeLog(t *testing.T) {
+	const grace = 100 * time.Millisecond
+	node := &fakeNode{watch: over, readLog: func(_ *pb.ReadLogRequest, s pb.JobService_ReadLogServer) error {
+		for i := range int64(5) {
+			if err := s.Send(&pb.LogData{Attempt: 1, Offset: i, Data: []byte("x"), Complete: i == 4}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	got := &slowStory{pause: 2 * grace}
+	_, err := newCluster(t, node).client(t, Options{}).follow(t.Context(), &pb.WatchRequest{Id: 1}, got, func(*pb.Attempt) time.Duration { return grace })
+	if err != nil || got.log.String() != "xxxxx" || got.why != "" {
+		t.Errorf("got %q, %q, %v", got.log.String(), got.why, err)
+	}
+}
+
+// A log whose rest does not come ends with a word about it.
+func TestFollowTellsOfALogWithoutEnd(t *testing.T) {
+	node := &fakeNode{watch: over, readLog: func(_ *pb.ReadLogRequest, s pb.JobService_ReadLogServer) error {
+		if err := s.Send(&pb.LogData{Attempt: 1, Data: []byte("begin")}); err != nil {
+			return err
+		}
+		<-s.Context().Done()
+		return s.Context().Err()
+	}}
+	got := &slowStory{}
+	job, err := newCluster(t, node).client(t, Options{}).follow(t.Context(), &pb.WatchRequest{Id: 1}, got, func(*pb.Attempt) time.Duration { return 100 * time.Millisecond })
+	if err != nil || job.GetState() != settled || got.log.String() != "begin" || got.why == "" {
+		t.Errorf("got %q, %q, %v, %v", got.log.String(), got.why, job, err)
+	}
+}

@@ -15,6 +15,8 @@ func (c *Client) Watch(ctx context.Context, req *pb.WatchRequest, each func(*pb.
 	settled := false
 	for !settled {
 		err := c.reopening(ctx, func(ctx context.Context, alive func()) error {
+			ctx, leave := context.WithCancel(ctx)
+			defer leave()
 			s, err := c.Jobs().Watch(ctx, req)
 			if err != nil {
 				return err
@@ -31,6 +33,9 @@ func (c *Client) Watch(ctx context.Context, req *pb.WatchRequest, each func(*pb.
 				settled = e.Job.GetState() == pb.JobState_JOB_STATE_SETTLED
 				if err := each(e); err != nil {
 					return &callerError{err}
+				}
+				if settled { // nothing comes after that; a stream that breaks now is no matter
+					return nil
 				}
 			}
 		}, pb.JobService_Watch_FullMethodName)
