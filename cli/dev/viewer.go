@@ -23,6 +23,7 @@ type viewer struct {
 	arrived []time.Time
 	inLine  bool
 	once    sync.Once
+	over    sync.Once
 	kept    string // a hard link to the worker's spool file
 	keepErr error
 }
@@ -46,7 +47,7 @@ func (v *viewer) say(format string, args ...any) {
 func (v *viewer) Event(e *pb.JobEvent) error {
 	switch e.Job.State {
 	case pb.JobState_JOB_STATE_SETTLED:
-		close(v.ended)
+		v.over.Do(func() { close(v.ended) })
 	case pb.JobState_JOB_STATE_RUNNING:
 		v.once.Do(func() {
 			v.say("job %d runs on %s", e.Job.Id, e.Job.Attempts[0].Worker)
