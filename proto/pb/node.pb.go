@@ -212,7 +212,7 @@ type JoinRequest struct {
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	FeatureLevel  uint32                 `protobuf:"varint,4,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	FeatureLevel  uint32                 `protobuf:"varint,4,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"` // not sent yet: there is one level
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,7 +396,7 @@ type NodeStatus struct {
 	Ready                bool                   `protobuf:"varint,13,opt,name=ready,proto3" json:"ready,omitempty"`
 	Why                  string                 `protobuf:"bytes,14,opt,name=why,proto3" json:"why,omitempty"` // it is not ready; what it waits for
 	Version              string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
-	FeatureLevel         uint32                 `protobuf:"varint,16,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	FeatureLevel         uint32                 `protobuf:"varint,16,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"` // the newest that this node understands; nothing acts on it yet
 	Members              []*Member              `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"`
 	NowMs                int64                  `protobuf:"varint,18,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"` // wall clock, to measure skew
 	CertificateExpiresMs int64                  `protobuf:"varint,19,opt,name=certificate_expires_ms,json=certificateExpiresMs,proto3" json:"certificate_expires_ms,omitempty"`

@@ -166,7 +166,7 @@ type WorkerHello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Labels        []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
-	FeatureLevel  uint32                 `protobuf:"varint,7,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	FeatureLevel  uint32                 `protobuf:"varint,7,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`  // the newest that it understands; nothing acts on it yet
 	Running       []*RunningAttempt      `protobuf:"bytes,8,rep,name=running,proto3" json:"running,omitempty"`                                 // every lease whose process is alive
 	Relay         bool                   `protobuf:"varint,9,opt,name=relay,proto3" json:"relay,omitempty"`                                    // the leader is out of reach: please pass this session on
 	BootId        string                 `protobuf:"bytes,10,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`                    // random for each start of the worker process
