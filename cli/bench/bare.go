@@ -15,14 +15,15 @@ import (
 )
 
 // bare serves clients and workers with nothing behind the streams: it knows no
-// capability, keeps no job, plans nothing, and throws the bytes of logs away. A
-// job costs what its three commands cost to commit, and what its messages cost
-// to send: the same ones, over the same streams, from the same clients and
-// workers as in the real run.
+// capability, keeps no job, plans nothing, and passes the bytes of logs on to
+// another node without storing them. A job costs what its three commands cost to
+// commit, and what its messages cost to send: the same ones, over the same
+// streams, from the same clients and workers as in the real run.
 type bare struct {
 	pb.UnimplementedJobServiceServer
 	pb.UnimplementedWorkerServiceServer
 	*rawServer
+	logs *bareLogs
 
 	mu       sync.Mutex
 	jobs     uint64 // the number of a job is that of its lease
@@ -243,8 +244,11 @@ func (b *bare) ShipLogs(stream pb.WorkerService_ShipLogsServer) error {
 			acks.add(&pb.LogAck{Lease: o.Lease})
 		}
 		for _, c := range up.Chunks {
-			if c.End != nil {
-				b.seal(holder, c, acks, fail)
+			if c.End == nil {
+				return errors.New("a log of more than one chunk")
+			}
+			if err := b.logs.copy(c, func() { b.seal(holder, c, acks, fail) }); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -64,12 +64,14 @@ func RunNode(ctx context.Context, cfg NodeConfig, log hclog.Logger) error {
 		return err
 	}
 	b := &rawServer{node: node}
-	limit := &bare{rawServer: b}
+	logs := &bareLogs{sealers: map[uint64]func(){}}
+	limit := &bare{rawServer: b, logs: logs}
 	server := grpc.NewServer(grpc.Creds(raftnode.ServerCredentials()),
 		grpc.InitialWindowSize(client.StreamWindow), grpc.InitialConnWindowSize(client.ConnWindow))
 	pb.RegisterMembershipServer(server, raftnode.NewMembershipServer(node))
 	pb.RegisterJobServiceServer(server, limit)
 	pb.RegisterWorkerServiceServer(server, limit)
+	pb.RegisterNodeServiceServer(server, logs)
 	benchpb.RegisterBenchServer(server, b)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return mux.Run(ctx) })
@@ -79,7 +81,9 @@ func RunNode(ctx context.Context, cfg NodeConfig, log hclog.Logger) error {
 		return node.Run(ctx, func(term context.Context) error {
 			b.leads.Store(true)
 			defer b.leads.Store(false)
-			<-term.Done()
+			if err := logs.lead(term, cfg.Join, identity.Dialing()); term.Err() == nil {
+				return err
+			}
 			return nil
 		})
 	})
