@@ -65,15 +65,7 @@ func testRevokedWorker(w *world) {
 	revoked := time.Now()
 	a := w.attempt(job, 2)
 	w.t.Logf("the job ran elsewhere %v after the revocation", time.Since(revoked).Round(time.Millisecond))
-	w.until("the revoked worker to end", func() bool {
-		select {
-		case <-first.Done():
-			return true
-		default:
-			return false
-		}
-	})
-	if code := first.ExitCode(); code != 4 {
+	if code := w.ends(first); code != 4 {
 		w.t.Errorf("the revoked worker ended with exit code %d", code)
 	}
 	w.touch("moved-1") // nobody is left to see it
@@ -116,7 +108,7 @@ func testWrongCapability(w *world) {
 	// Workers: what will never work ends them, with the same words.
 	for file, says := range map[string]string{unknown: "does not know the capability's token", reader: "read-only capability"} {
 		p := w.startWorker(nil, "wrong", filepath.Base(file)+"-worker", file, 1)
-		if code := p.ExitCode(); code != 4 {
+		if code := w.ends(p); code != 4 {
 			w.t.Errorf("a worker with %s ended with exit code %d", filepath.Base(file), code)
 		}
 		if said, _ := os.ReadFile(p.Log); !strings.Contains(string(said), says) || !strings.Contains(string(said), "weir cap create") {

@@ -1,17 +1,40 @@
 package processtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
 // binary is the weir program, built once.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// private says that these processes have a mount namespace of their own.
+var private = os.Getenv(privateEnv) != ""
+
+const privateEnv = "WEIR_PROCESSTEST_PRIVATE"
+
+func TestMain(m *testing.M) {
+	hideMounts()
+	os.Exit(run(m))
+}
+
+// hideMounts starts the tests again, in a mount namespace of their own where this
+// is possible: what they mount goes with them, however they end.
+func hideMounts() {
+	unshare, err := exec.LookPath("unshare")
+	if private || err != nil || exec.Command(unshare, "--mount", "true").Run() != nil {
+		return
+	}
+	argv := append([]string{unshare, "--mount"}, os.Args...)
+	err = syscall.Exec(unshare, argv, append(os.Environ(), privateEnv+"=1"))
+	fmt.Fprintln(os.Stderr, "unshare the mounts:", err)
+	os.Exit(1)
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "weir-processtest-")
@@ -26,7 +49,7 @@ func run(m *testing.M) int {
 		err = build.Run()
 	}
 	if err == nil {
-		err = os.Unsetenv("WEIR_CAPABILITY")
+		err = errors.Join(os.Unsetenv("WEIR_CAPABILITY"), os.Unsetenv(privateEnv))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "build weir:", err)

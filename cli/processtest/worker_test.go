@@ -206,7 +206,7 @@ func testDrainedWorker(w *world) {
 		w.t.Errorf("explain of a job that only a draining worker could run: %s", why)
 	}
 	w.touch("running-1")
-	if code := first.ExitCode(); code != 0 {
+	if code := w.ends(first); code != 0 {
 		w.t.Errorf("the drained worker ended with exit code %d", code)
 	}
 	if j := w.settled(running); j.Outcome.Kind != pb.OutcomeKind_OUTCOME_SUCCEEDED || len(j.Attempts) != 1 {
@@ -221,7 +221,7 @@ func testDrainedWorker(w *world) {
 	w.must(second.Signal(syscall.SIGTERM))
 	w.until("the worker to drain", func() bool { return w.workerState("drained", "second") == "draining" })
 	w.must(second.Signal(syscall.SIGTERM))
-	if code := second.ExitCode(); code != 0 {
+	if code := w.ends(second); code != 0 {
 		w.t.Errorf("the worker that was told twice ended with exit code %d", code)
 	}
 	if w.alive("later") {
