@@ -144,6 +144,9 @@ func (g *guardedLog) write(w *write) error {
 }
 
 func (g *guardedLog) late(w *write, waited time.Duration) {
+	if g.health.known("log store") {
+		return // an error, such as a full disk, says more
+	}
 	if g.health.bad("log store", w.op+" has not ended") {
 		g.metrics.stalls.Inc()
 		g.log.Warn("the log store does not answer; waiting for it", "op", w.op, "waited", waited.Round(time.Millisecond))

@@ -35,6 +35,14 @@ func (h *health) bad(part, what string) bool {
 	return !known
 }
 
+// known says whether anything is wrong with part.
+func (h *health) known(part string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, known := h.problems[part]
+	return known
+}
+
 // good notes that part works; it returns for how long it did not.
 func (h *health) good(part string) (recovered bool, after time.Duration) {
 	h.mu.Lock()
