@@ -132,6 +132,9 @@ func (c *Config) Validate() error {
 	bad(c.capability.IsZero(), "--connect is missing: make a worker's capability with 'weir cap create'")
 	bad(c.StateDir == "", "--state-dir is missing: name a directory on a local disk")
 	bad(c.Pool == "", "--pool is missing, and the capability names none")
+	if named := c.capability.Param(capability.ParamPool); c.Pool != "" && named != "" {
+		bad(named != c.Pool, "--pool %s: the capability is for pool %s: leave the flag out, or ask for a capability of pool %s ('weir cap create')", c.Pool, named, c.Pool)
+	}
 	bad(c.Slots < 1 || c.Slots > maxSlots, "--slots %d: give a number from 1 to %d", c.Slots, maxSlots)
 	bad(!c.AllowCommand, "there is nothing that this worker may run: give --allow-command")
 	bad(c.AllowCommand && c.JobUser == "" && os.Geteuid() == 0,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/workerd/session/sessiontest"
 )
 
@@ -46,6 +47,25 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 			t.Errorf("%s: %v", test.flags, err)
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%s: %v, want it to say %q", test.flags, err, test.want)
+		}
+	}
+}
+
+func TestACapabilityIsForItsPool(t *testing.T) {
+	c := sessiontest.Start(t, 1)
+	capa, err := c.Capability(t).With(capability.ParamPool, "linux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pool, want := range map[string]string{"": "", "linux": "", "mac": "--pool mac: the capability is for pool linux"} {
+		cfg := Default()
+		cfg.Connect, cfg.Pool, cfg.StateDir, cfg.AllowCommand, cfg.JobUser = capa.Reveal(), pool, t.TempDir(), true, "nobody"
+		err := cfg.Complete()
+		switch {
+		case want == "" && (err != nil || cfg.Pool != "linux"):
+			t.Errorf("--pool %q: %v, pool %q", pool, err, cfg.Pool)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("--pool %q: %v, want it to say %q", pool, err, want)
 		}
 	}
 }
