@@ -17,6 +17,10 @@ stop() {
 }
 trap stop EXIT
 
+# As the units do it; what builds cannot do without shows here.
+confined=()
+if command -v setpriv >/dev/null; then confined=(setpriv --no-new-privs); fi
+
 base=$((20000 + RANDOM % 20000))
 address() { echo "127.0.0.1:$((base + $1))"; }
 
@@ -27,7 +31,7 @@ done
 for i in 1 2 3; do
 	join=()
 	for j in 1 2 3; do [ $i = $j ] || join+=(--join "$(address $j)"); done
-	"$WEIR" server --config node.yaml --name "n$i" --data-dir "$dir/n$i" --tls-dir "$dir/tls/n$i" \
+	"${confined[@]}" "$WEIR" server --config node.yaml --name "n$i" --data-dir "$dir/n$i" --tls-dir "$dir/tls/n$i" \
 		--listen "$(address $i)" --advertise "$(address $i)" --http-listen "$(address $((i + 10)))" \
 		"${join[@]}" >"$dir/n$i.log" 2>&1 &
 	pids+=($!)
@@ -40,13 +44,21 @@ export WEIR_CAPABILITY=$dir/admin.cap
 
 user=$(id -un)
 [ "$(id -u)" -ne 0 ] || user=nobody
-env -u WEIR_CAPABILITY "$WEIR" worker --config worker.yaml --connect "$dir/worker.cap" --name w1 \
-	--state-dir "$dir/state" --work-dir "$dir/work" --job-user "$user" --metrics-listen "" >"$dir/worker.log" 2>&1 &
+env -u WEIR_CAPABILITY "${confined[@]}" "$WEIR" worker --config worker.yaml --connect "$dir/worker.cap" --name w1 \
+	--state-dir "$dir/state" --work-dir "$dir/work" --job-user "$user" --min-free 0 --metrics-listen "$(address 20)" >"$dir/worker.log" 2>&1 &
 pids+=($!)
 
 [ "$("$WEIR" raft list -o json | grep -c '"name"')" -eq 3 ] || { echo "cluster3: not three members" >&2; exit 1; }
 said=$("$WEIR" submit --connect "$dir/ci.cap" --pool linux --label os=linux -- echo built 2>"$dir/submit.log")
 case $said in *built*) ;; *) echo "cluster3: no build: $said" >&2; exit 1 ;; esac
+if command -v curl >/dev/null; then
+	for i in 1 2 3; do
+		metrics=$(curl -sS --cacert "$dir/tls/n1/ca.pem" "https://$(address $((i + 10)))/metrics")
+		case $metrics in *weir_raft_ready\ 1*) ;; *) echo "cluster3: no metrics of n$i, or it is not ready" >&2; exit 1 ;; esac
+	done
+	metrics=$(curl -sS "http://$(address 20)/metrics")
+	case $metrics in *'weir_worker_attempts_total{outcome="succeeded"} 1'*) ;; *) echo "cluster3: the worker's metrics do not count its build" >&2; exit 1 ;; esac
+fi
 if command -v systemd-analyze >/dev/null; then
 	sed "s|/usr/local/bin/weir|$WEIR|; s|^User=.*|User=root|" weir-server.service >"$dir/weir-server.service"
 	sed "s|/usr/local/bin/weir|$WEIR|" weir-worker.service >"$dir/weir-worker.service"
