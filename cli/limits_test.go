@@ -13,6 +13,7 @@ import (
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler"
 	"github.com/weirbuild/weir/scheduler/api"
+	"github.com/weirbuild/weir/workerd"
 )
 
 // The README's table of limits says what the code does, in every row.
@@ -21,6 +22,7 @@ func TestReadmeHasTheLimits(t *testing.T) {
 	if 4*pool.MaxQueuedPerClient != pool.MaxQueued {
 		t.Errorf("a client may queue %d of %d jobs: no quarter", pool.MaxQueuedPerClient, pool.MaxQueued)
 	}
+	worker := workerd.Default()
 	poolFlag := func(flags ...string) string {
 		var all []string
 		for _, f := range flags {
@@ -49,6 +51,9 @@ func TestReadmeHasTheLimits(t *testing.T) {
 		{"life of a request key", inWords(fsm.KeyWindow), ""},
 		{"request keys of a client", number(fsm.MaxKeys), ""},
 		{"build logs on a node", sizeOf(int64(scheduler.Default().LogBudget)), "`weir server --log-budget`"},
+		{"logs on a worker that are not sealed", sizeOf(worker.SpoolLimit), "`weir worker --spool-limit`"},
+		{"clones of repositories on a worker", sizeOf(worker.GitCacheLimit), "`weir worker --git-cache-limit`"},
+		{"free disk that a worker leaves for builds", sizeOf(worker.MinFree), "`weir worker --min-free`"},
 		{"message of a call; command in the Raft log", fmt.Sprintf("%s; %s", sizeOf(api.MaxMessage), sizeOf(raftnode.MaxCommand)), ""},
 		{"pools, clients, capabilities", fmt.Sprintf("%s, %s, %s", number(fsm.MaxPools), number(fsm.MaxClients), number(fsm.MaxCapability)), ""},
 		{"workers of a pool", number(fsm.MaxWorkers), ""},
