@@ -18,6 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What is in the way of an entry, within a *fs.PathError.
+var (
+	ErrDirectory   = errors.New("it is a directory")
+	ErrNoDirectory = errors.New("it is no directory, or a link to nothing")
+)
+
 // Root is an open tree.
 type Root struct{ fd int }
 
@@ -91,7 +97,7 @@ func (r *Root) MkdirAll(name string, a Attributes) error {
 		return settle(host, a)
 	})
 	if errors.Is(err, fs.ErrExist) {
-		return &fs.PathError{Op: "mkdir", Path: name, Err: errors.New("it is no directory, or a link to nothing")}
+		return &fs.PathError{Op: "mkdir", Path: name, Err: ErrNoDirectory}
 	}
 	return err
 }
@@ -220,7 +226,7 @@ func (r *Root) replace(name string, create func(host string) error) error {
 		info, err := os.Lstat(host)
 		switch {
 		case err == nil && info.IsDir():
-			return &fs.PathError{Op: "write", Path: name, Err: errors.New("it is a directory")}
+			return &fs.PathError{Op: "write", Path: name, Err: ErrDirectory}
 		case err == nil:
 			err = os.Remove(host)
 		case errors.Is(err, fs.ErrNotExist):
