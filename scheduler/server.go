@@ -151,7 +151,8 @@ func (s *Server) connect() error {
 	node := s.store.Node()
 	cluster := func() string { return string(node.ClusterID()) }
 	s.peers = peers.New(peers.Config{Credentials: s.tls.Dialing(), Cluster: cluster, Members: node.Members, Dial: dialer(s.hooks.Dial)})
-	s.guard = auth.New(auth.Config{State: s.store, Leads: s.Leads, Cluster: cluster, Name: s.cfg.Name, Why: func() string { return node.Status().Why }, Logger: s.log})
+	s.guard = auth.New(auth.Config{State: s.store, Leads: s.Leads, Cluster: cluster, Name: s.cfg.Name,
+		Empty: func() bool { return node.Status().LastIndex == 0 }, Why: func() string { return node.Status().Why }, Logger: s.log})
 	timings := lead.Timings(s.profile())
 	s.leader = lead.New(timings, s.store, s.log.Named("lead"), s.registry)
 	s.logs = logs.New(logs.Config{

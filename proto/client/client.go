@@ -24,7 +24,7 @@ const DefaultPatience = 3500 * time.Millisecond
 // Options tune a client. The zero value is ready to use.
 type Options struct {
 	Patience  time.Duration     // 0: DefaultPatience
-	Notice    func(line string) // told of a retry, once for each cause; may be nil
+	Notice    func(line string) // told of a retry, not twice of the same cause within ten seconds; may be nil
 	ClusterID string            // refuse to talk to any other cluster
 	Agent     string            // user agent, such as "weir/1.2"
 }
@@ -33,7 +33,7 @@ type Options struct {
 type Client struct {
 	pool     *pool
 	patience time.Duration
-	notice   func(string)
+	notices  *notices
 }
 
 // New makes a client of the cluster that the capability names. It dials
@@ -63,15 +63,12 @@ func open(addrs []string, creds credentials.TransportCredentials, md metadata.MD
 	if o.Patience == 0 {
 		o.Patience = DefaultPatience
 	}
-	if o.Notice == nil {
-		o.Notice = func(string) {}
-	}
-	return &Client{pool: p, patience: o.Patience, notice: o.Notice}, nil
+	return &Client{pool: p, patience: o.Patience, notices: &notices{tell: o.Notice}}, nil
 }
 
 // RetryFor is the same client with another patience.
 func (c *Client) RetryFor(d time.Duration) *Client {
-	return &Client{pool: c.pool, patience: d, notice: c.notice}
+	return &Client{pool: c.pool, patience: d, notices: c.notices}
 }
 
 // Close ends all connections, and with them every open call.
@@ -88,15 +85,20 @@ var _ grpc.ClientConnInterface = (*Client)(nil)
 func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	t := c.newTry(ctx)
 	defer t.stop()
+	var last error // that said more than that time was up
 	for {
 		err := c.invokeOnce(t.ctx, method, args, reply, opts)
 		late := status.Code(err) == codes.DeadlineExceeded && t.ctx.Err() != nil
 		if err == nil || !late && !retryable(method, err) {
 			return err
 		}
+		if late && last != nil && repeatable[method] {
+			err = last
+		}
 		if late || !t.again(err) {
 			return c.explain(ctx, err)
 		}
+		last = err
 	}
 }
 

@@ -88,8 +88,10 @@ func TestABusyLeaderIsAskedAgain(t *testing.T) {
 
 // When it stays busy for longer than the client's patience, that is the answer.
 func TestALeaderThatStaysBusy(t *testing.T) {
-	a := &fakeNode{create: func() error { return refusal(codes.Unavailable, reason.Busy) }}
-	_, err := newCluster(t, a).client(t, Options{Patience: 200 * time.Millisecond}).Admin().CreatePool(t.Context(), &pb.CreatePoolRequest{})
+	a := &fakeNode{submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) {
+		return nil, refusal(codes.Unavailable, reason.Busy)
+	}}
+	_, err := newCluster(t, a).client(t, Options{Patience: 200 * time.Millisecond}).Submit(t.Context(), &pb.SubmitRequest{})
 	if Reason(err) != reason.Busy {
 		t.Errorf("have %v, want busy", err)
 	}
@@ -131,7 +133,7 @@ func TestNoQuorumSaysWhoSaidWhat(t *testing.T) {
 		t.Errorf("reached %d nodes, want one", down.Reached())
 	}
 	text := err.Error()
-	for _, want := range []string{"node n1 is candidate in term 9", "no quorum", dead1.addr, dead2.addr, "start the ones that do not answer"} {
+	for _, want := range []string{"node n1 is candidate in term 9", "no quorum", dead1.addr, dead2.addr, "Start the ones that do not answer"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the error lacks %q:\n%s", want, text)
 		}
@@ -144,28 +146,37 @@ func TestNoQuorumSaysWhoSaidWhat(t *testing.T) {
 // Two nodes of three have lost their data: who they are, and what brings the
 // cluster back, is said; that they run is not enough.
 func TestWipedNodesAreNamed(t *testing.T) {
-	survivor := &fakeNode{
-		submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return nil, noLeader },
-		status: func() (*pb.NodeStatus, error) { return &pb.NodeStatus{Name: "n1", State: "candidate"}, nil },
+	members := []*pb.Member{
+		{NodeId: "1", Name: "n1", Suffrage: "voter", Address: "h1:7"}, {NodeId: "2", Name: "n2", Suffrage: "voter", Address: "h2:7"},
+		{NodeId: "3", Name: "n3", Suffrage: "voter", Address: "h3:7"}, {NodeId: "4", Name: "n4", Suffrage: "nonvoter", Address: "h4:7"},
 	}
-	joining := &fakeNode{
-		submit: survivor.submit,
-		status: func() (*pb.NodeStatus, error) { return &pb.NodeStatus{Name: "n2", State: "joining"}, nil },
+	says := func(s *pb.NodeStatus, err error) *fakeNode {
+		return &fakeNode{
+			submit: func(*pb.SubmitRequest) (*pb.SubmitReply, error) { return nil, noLeader },
+			status: func() (*pb.NodeStatus, error) { return s, err },
+		}
 	}
-	unknowing := &fakeNode{submit: survivor.submit, status: func() (*pb.NodeStatus, error) { return nil, noLeader }}
+	voter := func(id string) *fakeNode {
+		return says(&pb.NodeStatus{NodeId: id, State: "candidate", LastIndex: 9, Members: members}, nil)
+	}
+	joining := func() *fakeNode { return says(&pb.NodeStatus{NodeId: "9", State: "joining"}, nil) }
+	unknowing := func() *fakeNode { return says(nil, refusal(codes.Unavailable, reason.Empty)) }
+	unconfirmed := func() *fakeNode { return says(nil, refusal(codes.Unavailable, reason.NoLeader)) }
+	removed := func() *fakeNode {
+		return says(&pb.NodeStatus{NodeId: "8", State: "follower", LastIndex: 5, Members: members[:2]}, nil)
+	}
 	for name, c := range map[string]struct {
 		nodes []*fakeNode
 		want  string
 	}{
-		"two of three": {[]*fakeNode{survivor, joining, unknowing}, "restore the data directories of those that are empty"},
-		"one of three": {[]*fakeNode{survivor, survivor, joining}, "A majority is up"},
-		"all":          {[]*fakeNode{joining, joining, unknowing}, "No node belongs to a cluster yet"},
+		"two of three are wiped": {[]*fakeNode{voter("1"), joining(), unknowing()}, "restore the data directories of those that are empty"},
+		"and who they were":      {[]*fakeNode{voter("1"), joining(), unknowing()}, "2 of 3; missing: n2 (h2:7), n3 (h3:7)"},
+		"one of three is wiped":  {[]*fakeNode{voter("1"), voter("3"), joining()}, "A majority is up"},
+		"all":                    {[]*fakeNode{joining(), joining(), unknowing()}, "No node belongs to a cluster yet"},
+		"a removed node is none": {[]*fakeNode{voter("2"), removed()}, "missing: n1 (h1:7), n3 (h3:7)"},
+		"one just started":       {[]*fakeNode{unconfirmed()}, "A majority of the nodes must run"},
 	} {
-		var nodes []*fakeNode
-		for _, n := range c.nodes {
-			nodes = append(nodes, &fakeNode{submit: n.submit, status: n.status})
-		}
-		cl := newCluster(t, nodes...).client(t, Options{Patience: 100 * time.Millisecond})
+		cl := newCluster(t, c.nodes...).client(t, Options{Patience: 100 * time.Millisecond})
 		if _, err := cl.Submit(t.Context(), &pb.SubmitRequest{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
@@ -177,7 +188,7 @@ func TestCancelledContextIsTheAnswer(t *testing.T) {
 	cl := newCluster(t, a).client(t, Options{Patience: time.Hour})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
-	cl.notice = func(string) { cancel(why) }
+	cl.notices.tell = func(string) { cancel(why) }
 	if _, err := cl.Submit(ctx, &pb.SubmitRequest{}); !errors.Is(err, why) {
 		t.Errorf("got %v, want the context's cause", err)
 	}

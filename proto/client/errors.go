@@ -42,7 +42,7 @@ func Message(err error) string {
 // and the same call again would be refused again.
 func Refused(err error) bool {
 	switch Reason(err) {
-	case "", reason.NoLeader, reason.Busy, reason.UnknownOutcome:
+	case "", reason.NoLeader, reason.Empty, reason.Busy, reason.UnknownOutcome:
 		return false
 	}
 	return true

@@ -58,34 +58,72 @@ func (e *UnavailableError) Reached() int {
 }
 
 func (e *UnavailableError) remedy() string {
-	switch reached, empty := e.Reached(), e.empty(); {
-	case empty > 0 && empty == len(e.Nodes):
-		return "No node belongs to a cluster yet; each says above what it waits for."
-	case empty > 0 && 2*(len(e.Nodes)-empty) <= len(e.Nodes):
-		return "Most of the nodes must run with the data that they had, and an empty one has no vote: " +
-			"restore the data directories of those that are empty, and start those that do not answer. " +
-			"Reads with --stale show what a node knows meanwhile."
-	case reached == 0 && e.refused():
-		return "A node refused the capability: see its message above."
-	case reached == 0:
-		return "No node was reached: check the addresses in the capability, the network, and that the nodes run."
-	case 2*reached > len(e.Nodes):
-		return "A majority is up but there is no leader yet: wait a few seconds, then look at the nodes' logs if it stays so."
-	default:
-		return "A majority of the nodes must run for anything to change: start the ones that do not answer. " +
-			"Reads with --stale show what a node knows meanwhile."
-	}
-}
-
-// empty counts the nodes that have no data, or none yet.
-func (e *UnavailableError) empty() int {
-	n := 0
+	empty, answered := 0, 0
 	for _, r := range e.Nodes {
 		if r.empty() {
-			n++
+			empty++
+		} else if r.Status != nil || Reason(r.Err) == reason.NoLeader {
+			answered++
 		}
 	}
-	return n
+	v := e.votes()
+	switch {
+	case empty > 0 && empty == len(e.Nodes):
+		return "No node belongs to a cluster yet; each says above what it waits for."
+	case answered+empty == 0 && e.refused():
+		return "A node refused the capability: see its message above."
+	case answered+empty == 0:
+		return "No node was reached: check the addresses in the capability, the network, and that the nodes run."
+	case v.up > v.all/2:
+		return "A majority is up but there is no leader yet: wait a few seconds, then look at the nodes' logs if it stays so."
+	}
+	text := fmt.Sprintf("A majority of the nodes must run for anything to change, with the data that they had: %d of %d", v.all/2+1, v.all)
+	if len(v.missing) > 0 {
+		text += "; missing: " + strings.Join(v.missing, ", ")
+	}
+	text += ". Start the ones that do not answer."
+	if empty > 0 {
+		text += " An empty node has no vote: restore the data directories of those that are empty."
+	}
+	return text + " Reads with --stale show what a node knows meanwhile."
+}
+
+// votes are the voters of the cluster, as far as the nodes tell: by the
+// membership of the one that has most of the log, or else the addresses.
+type votes struct {
+	all, up int
+	missing []string
+}
+
+func (e *UnavailableError) votes() votes {
+	var newest *pb.NodeStatus
+	up := map[string]bool{}
+	for _, r := range e.Nodes {
+		s := r.Status
+		if s == nil || r.empty() {
+			continue
+		}
+		up[s.NodeId] = true
+		if len(s.Members) > 0 && (newest == nil || s.LastIndex > newest.LastIndex) {
+			newest = s
+		}
+	}
+	if newest == nil {
+		return votes{all: len(e.Nodes), up: len(up)}
+	}
+	var v votes
+	for _, m := range newest.Members {
+		if m.Suffrage != "voter" {
+			continue
+		}
+		v.all++
+		if up[m.NodeId] {
+			v.up++
+		} else {
+			v.missing = append(v.missing, fmt.Sprintf("%s (%s)", m.Name, m.Address))
+		}
+	}
+	return v
 }
 
 // empty says that the node waits for a cluster, or to be let into one. Without a
@@ -94,7 +132,7 @@ func (n NodeReport) empty() bool {
 	if s := n.Status; s != nil {
 		return s.State == "joining" || s.State == "waiting"
 	}
-	return Reason(n.Err) == reason.NoLeader
+	return Reason(n.Err) == reason.Empty
 }
 
 func (e *UnavailableError) refused() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -16,19 +17,45 @@ import (
 const (
 	firstPause = 50 * time.Millisecond
 	longPause  = time.Second
+
+	noticeEvery = 10 * time.Second
 )
 
 // try is the patience of one call.
 type try struct {
-	ctx    context.Context
-	stop   context.CancelFunc
-	pause  time.Duration
-	notice func(string)
-	told   string
+	ctx     context.Context
+	stop    context.CancelFunc
+	pause   time.Duration
+	notices *notices
+}
+
+// notices tells of each cause once in a while, whichever calls meet it.
+type notices struct {
+	tell func(string) // may be nil
+
+	mu   sync.Mutex
+	told map[string]time.Time
+}
+
+func (n *notices) note(why string) {
+	if n.tell == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	if last, ok := n.told[why]; ok && now.Sub(last) < noticeEvery {
+		return
+	}
+	if n.told == nil {
+		n.told = make(map[string]time.Time) // of a few texts
+	}
+	n.told[why] = now
+	n.tell(why)
 }
 
 func (c *Client) newTry(ctx context.Context) *try {
-	t := &try{pause: firstPause, notice: c.notice}
+	t := &try{pause: firstPause, notices: c.notices}
 	t.ctx, t.stop = context.WithTimeout(ctx, c.patience)
 	return t
 }
@@ -38,10 +65,7 @@ func (t *try) again(err error) bool {
 	if t.ctx.Err() != nil {
 		return false
 	}
-	if why := passing(err); why != t.told {
-		t.told = why
-		t.notice(why)
-	}
+	t.notices.note(passing(err))
 	timer := time.NewTimer(t.pause/2 + rand.N(t.pause))
 	defer timer.Stop()
 	t.pause = min(2*t.pause, longPause)
@@ -85,8 +109,11 @@ func retryable(method string, err error) bool {
 	}
 	switch status.Code(err) {
 	case codes.Unavailable:
-		why := Reason(err) // of these two nothing has happened
-		return why == reason.NoLeader || why == reason.Busy || repeatable[method]
+		switch Reason(err) {
+		case reason.NoLeader, reason.Empty, reason.Busy: // nothing has happened
+			return true
+		}
+		return repeatable[method]
 	case codes.DeadlineExceeded:
 		return repeatable[method]
 	}
@@ -107,6 +134,8 @@ func passing(err error) string {
 	switch Reason(err) {
 	case reason.NoLeader:
 		return "the cluster has no leader at the moment; trying again"
+	case reason.Empty:
+		return "the node is empty and waits for its cluster; trying another"
 	case reason.Busy:
 		return "the cluster is busy: too many changes are waiting; trying again"
 	}

@@ -20,6 +20,7 @@ const (
 	Unauthenticated = "unauthenticated"  // Unauthenticated: no, unknown or revoked capability
 	Denied          = "denied"           // PermissionDenied: the capability's kind may not do this
 	NoLeader        = "no_leader"        // Unavailable: no leader is known to this node; nothing happened
+	Empty           = "empty"            // Unavailable: the node has no data of a cluster yet; nothing happened, ask another
 	Busy            = "busy"             // Unavailable: too much waits to be committed; nothing happened, repeat it a little later
 	UnknownOutcome  = "unknown_outcome"  // Unavailable: it may or may not have happened; repeat with the same request key
 	WrongCluster    = "wrong_cluster"    // FailedPrecondition: the caller belongs to another cluster

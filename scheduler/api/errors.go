@@ -26,6 +26,7 @@ var reasonCodes = map[string]codes.Code{
 	reason.Unauthenticated: codes.Unauthenticated,
 	reason.Denied:          codes.PermissionDenied,
 	reason.NoLeader:        codes.Unavailable,
+	reason.Empty:           codes.Unavailable,
 	reason.Busy:            codes.Unavailable,
 	reason.UnknownOutcome:  codes.Unavailable,
 	reason.WrongCluster:    codes.FailedPrecondition,
@@ -104,5 +105,6 @@ func withReason(code codes.Code, name, message string) error {
 // mayRepeat reports whether a call that ended with err has certainly changed
 // nothing, so that another leader may be asked.
 func mayRepeat(err error) bool {
-	return reasonFor(err) == reason.NoLeader
+	why := reasonFor(err)
+	return why == reason.NoLeader || why == reason.Empty
 }

@@ -28,7 +28,8 @@ type Config struct {
 	Leads   func() bool   // this node leads, and its state is as new as any
 	Cluster func() string // the cluster's id; empty while this node has none
 	Name    string        // this node's, for messages
-	Why     func() string // this node is not part of a cluster yet
+	Empty   func() bool   // this node has no data of a cluster
+	Why     func() string // it is not ready
 	Logger  hclog.Logger  // gets the audit lines, under the name audit, also when its level is above them (see New)
 }
 
@@ -122,8 +123,10 @@ func (g *Guard) lookUp(id Identity, token string, mayDefer bool) (Identity, erro
 	case !known && mayDefer:
 		id.Kind = Unverified
 		return id, nil
+	case !known && empty && !g.Leads() && g.Empty():
+		return id, refuse(reason.Empty, "node %s is empty and not part of a cluster yet, so it cannot check capabilities: %s", g.Name, g.Why())
 	case !known && empty && !g.Leads():
-		return id, refuse(reason.NoLeader, "node %s is empty and not part of a cluster yet, so it cannot check capabilities: %s", g.Name, g.Why())
+		return id, refuse(reason.NoLeader, "node %s has its data, but no majority has confirmed it since the node started, so it cannot check capabilities: %s", g.Name, g.Why())
 	case !known:
 		return id, refuse(reason.Unauthenticated, "this cluster does not know the capability's token: it belongs to another cluster, or was mistyped; ask for a new one: weir cap create")
 	}

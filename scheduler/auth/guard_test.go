@@ -62,8 +62,13 @@ func TestAnEmptyNodeBlamesNoCapability(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "node n1 is empty") || !strings.Contains(err.Error(), "capabilities: it waits for n2") {
 		t.Errorf("have %v", err)
 	}
-	if line := f.audit.last(); !strings.Contains(line, "kind="+reason.NoLeader) {
+	if line := f.audit.last(); !strings.Contains(line, "kind="+reason.Empty) {
 		t.Errorf("audit line %q", line)
+	}
+	f.empty = false // it has a log that nobody has confirmed yet
+	_, err = f.guard.Confirm(incoming("Bearer "+capability.NewToken().Reveal()), pb.Membership_Status_FullMethodName)
+	if err == nil || strings.Contains(err.Error(), "is empty") || !strings.Contains(err.Error(), "node n1 has its data, but no majority has confirmed it") {
+		t.Errorf("have %v", err)
 	}
 }
 

@@ -80,6 +80,7 @@ type fixture struct {
 	node  *mtls.Node
 	audit *lines
 	leads bool
+	empty bool
 	sent  chan context.Context // the context of each stream that a handler got
 }
 
@@ -108,11 +109,12 @@ func (l *lines) last() string {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{state: &testState{s: fsm.New()}, audit: &lines{}, leads: true, sent: make(chan context.Context, 1)}
+	f := &fixture{state: &testState{s: fsm.New()}, audit: &lines{}, leads: true, empty: true, sent: make(chan context.Context, 1)}
 	f.state.apply(t, &pb.Command{Op: &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: "p"}}})
 	f.state.apply(t, &pb.Command{Op: &pb.Command_AddClient{AddClient: &pb.AddClient{Name: "ci", Rate: 1}}})
 	f.guard = New(Config{
 		State: f.state, Leads: func() bool { return f.leads }, Cluster: func() string { return "cluster-a" }, Name: "n1",
+		Empty:  func() bool { return f.empty },
 		Why:    func() string { return "it waits for n2" },
 		Logger: hclog.New(&hclog.LoggerOptions{Name: "weir", Output: f.audit, Level: hclog.Info}),
 	})
