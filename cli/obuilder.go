@@ -20,7 +20,7 @@ func newOBuilder(e *env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newOBuilderCheck(e), newOBuilderFmt(e), newOBuilderDockerfile(e))
+	c.AddCommand(newOBuilderCheck(e), newOBuilderFmt(e), newOBuilderDockerfile(e), newOBuilderBuild(e))
 	return c
 }
 

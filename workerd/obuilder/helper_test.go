@@ -4,18 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirbuild/weir/workerd/obuilder"
@@ -54,26 +48,10 @@ func newBench(t *testing.T, kind string) *bench {
 	t.Helper()
 	enginetest.NeedRoot(t)
 	enginetest.Need(t, "runc", "runc")
-	b := &bench{T: t, root: t.TempDir(), mirror: serveBusybox(t)}
+	b := &bench{T: t, root: t.TempDir(), mirror: fetch.Mirror{Registry: "docker.io", Host: enginetest.ServeBusybox(t), Plain: true}}
 	b.open(kind)
 	t.Cleanup(b.close)
 	return b
-}
-
-// serveBusybox runs a registry that has library/busybox.
-func serveBusybox(t testing.TB) fetch.Mirror {
-	t.Helper()
-	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(s.Close)
-	host := strings.TrimPrefix(s.URL, "http://")
-	ref, err := name.ParseReference(host+"/library/busybox", name.Insecure)
-	if err == nil {
-		err = remote.Write(ref, enginetest.Busybox(t))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fetch.Mirror{Registry: "docker.io", Host: host, Plain: true}
 }
 
 func (b *bench) open(kind string) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirbuild/weir/workerd/obuilder"
 	"github.com/weirbuild/weir/workerd/obuilder/copystore"
+	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 	"github.com/weirbuild/weir/workerd/obuilder/storetest"
 )
 
@@ -16,9 +17,7 @@ func TestStore(t *testing.T) {
 
 // What a step does not touch is kept once.
 func TestUntouchedFilesAreShared(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("stores keep owners, which needs root")
-	}
+	enginetest.NeedRoot(t)
 	s, err := copystore.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -4,13 +4,19 @@ package enginetest
 
 import (
 	"archive/tar"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/weirbuild/weir/workerd/obuilder/fetchtest"
 )
@@ -69,6 +75,22 @@ func busybox(t testing.TB) []fetchtest.Entry {
 // Busybox is a base image with a shell. Its commands are in /bin.
 func Busybox(t testing.TB) v1.Image {
 	return fetchtest.Image(t, []string{"PATH=/bin", "ORIGIN=busybox"}, busybox(t))
+}
+
+// ServeBusybox runs a registry that has library/busybox, and gives its address.
+func ServeBusybox(t testing.TB) (host string) {
+	t.Helper()
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(s.Close)
+	host = strings.TrimPrefix(s.URL, "http://")
+	ref, err := name.ParseReference(host+"/library/busybox", name.Insecure)
+	if err == nil {
+		err = remote.Write(ref, Busybox(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
 }
 
 // BusyboxTree is the same image as a tree in a directory of the test's.

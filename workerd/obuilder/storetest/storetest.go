@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weirbuild/weir/workerd/obuilder"
+	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 )
 
@@ -22,9 +23,7 @@ type Open func(root string) (obuilder.Store, error)
 
 // Run tests what a store promises.
 func Run(t *testing.T, open Open) {
-	if os.Getuid() != 0 {
-		t.Skip("stores keep owners, which needs root")
-	}
+	enginetest.NeedRoot(t)
 	for name, test := range map[string]func(*suite){
 		"keeps": keeps, "private": private, "changes": changes, "renames": renames, "discards": discards, "deep": deep,
 		"caches": caches, "cache conflict": cacheConflict, "cache layers": cacheLayers, "restart": restart, "locked": locked,
