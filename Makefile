@@ -34,7 +34,8 @@ fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
 proto: ## generate Go from the .proto files, with pinned tools
-	cd proto && $(GO) tool -modfile=tools.mod buf lint && $(GO) tool -modfile=tools.mod buf generate
+	cd proto && $(GO) tool -modfile=tools.mod buf lint && $(GO) tool -modfile=tools.mod buf generate && \
+	  $(GO) tool -modfile=tools.mod buf generate --template buf.gen.fast.yaml --path weir/v1/command.proto --path weir/v1/job.proto
 
 proto-check: ## fail when the generated code is stale
 	@tmp=$$(mktemp -d) && cp -r proto/pb $$tmp/was && $(MAKE) -s proto && \

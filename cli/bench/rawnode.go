@@ -13,7 +13,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/client"
@@ -117,7 +116,7 @@ func (m *stateMachine) Apply(_ uint64, commands [][]byte) []any {
 	m.state.Begin()
 	for i, raw := range commands {
 		var c pb.Command
-		if err := proto.Unmarshal(raw, &c); err != nil {
+		if err := c.UnmarshalVT(raw); err != nil {
 			results[i] = err
 			continue
 		}

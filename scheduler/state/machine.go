@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
@@ -52,7 +50,7 @@ func (m *machine) apply(index uint64, data []byte) fsm.Result {
 		}
 	}()
 	c := &pb.Command{}
-	if err := proto.Unmarshal(data, c); err != nil {
+	if err := c.UnmarshalVT(data); err != nil {
 		panic(fmt.Sprintf("the command is not readable (%v): upgrade this node", err))
 	}
 	return m.state.ApplyNext(c)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/fsm/fsmtest"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -49,5 +50,23 @@ func TestUnknownCommandsStopTheNode(t *testing.T) {
 			}()
 			m.Apply(7, [][]byte{data})
 		})
+	}
+}
+
+// Nodes read commands by generated code of their own: it must find in them what
+// every other reader of the protocol does.
+func TestCommandsAreReadAsTheyAreWritten(t *testing.T) {
+	s, g := fsm.New(), fsmtest.NewGenerator(5)
+	for range 3000 {
+		want := g.Next(s)
+		data, err := proto.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got pb.Command
+		if err := got.UnmarshalVT(data); err != nil || !proto.Equal(want, &got) {
+			t.Fatalf("%v was read as %v: %v", want, &got, err)
+		}
+		s.Apply(&got)
 	}
 }
