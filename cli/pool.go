@@ -40,6 +40,32 @@ func poolFlags(fs *pflag.FlagSet, p *pb.PoolConfig) {
 	fs.Var((*bytesize.Size)(&p.LogLimitBytes), "log-limit", "most of one job's log, such as 1GiB (256MiB when not given)")
 	ms(&p.CachedCostMs, "cached-cost", "assumed cost of a job whose cache hint is known (default 10s)")
 	ms(&p.UncachedCostMs, "uncached-cost", "assumed cost of any other job (default 10m)")
+	fs.Var((*onOff)(&p.Learn), "learn", "assume what such jobs took instead, once that was measured (default on)")
+}
+
+// onOff is a flag that takes on or off.
+type onOff pb.Switch
+
+func (s *onOff) String() string {
+	switch pb.Switch(*s) {
+	case pb.Switch_SWITCH_ON:
+		return "on"
+	case pb.Switch_SWITCH_OFF:
+		return "off"
+	}
+	return "" // the help names the default
+}
+func (s *onOff) Type() string { return "on|off" }
+func (s *onOff) Set(text string) error {
+	switch text {
+	case "on":
+		*s = onOff(pb.Switch_SWITCH_ON)
+	case "off":
+		*s = onOff(pb.Switch_SWITCH_OFF)
+	default:
+		return fmt.Errorf("%q is neither on nor off", text)
+	}
+	return nil
 }
 
 // millis is a flag in Go's duration syntax, kept in milliseconds.
@@ -160,8 +186,10 @@ func showPool(t *ui.Table, p *pb.Pool) {
 	t.Row("queue", fmt.Sprintf("at most %d jobs, %d of one client", f.GetMaxQueued(), f.GetMaxQueuedPerClient()))
 	t.Row("kept", fmt.Sprintf("%d finished jobs, for %s", f.GetKeepJobs(), ms(f.GetKeepForMs())))
 	t.Row("limits", fmt.Sprintf("%s running time, %s of log", ms(f.GetTimeLimitMs()), ui.Size(f.GetLogLimitBytes())))
-	t.Row("costs", fmt.Sprintf("%s cached, %s uncached", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs())))
+	t.Row("costs", fmt.Sprintf("%s cached, %s uncached; learn %s", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs()), onOffWord(f.GetLearn())))
 }
+
+func onOffWord(s pb.Switch) string { return (*onOff)(&s).String() }
 
 func newPoolSet(e *env) *cobra.Command {
 	var config pb.PoolConfig

@@ -23,7 +23,7 @@ func (b *builder) pool(p *Pool) error {
 	if err := ValidatePoolConfig(p.Config); err != nil {
 		return fmt.Errorf("pool %s: %w", p.Name, err)
 	}
-	p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints = 0, 0, 0, 0, 0, 0
+	p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints, p.Costs = 0, 0, 0, 0, 0, 0, 0
 	b.s.pools.load(p.Name, p)
 	return validTimes("pool "+p.Name, p.Created)
 }
@@ -164,6 +164,33 @@ func (k *requestKey) validate(s *State) error {
 		return misplaced("it")
 	}
 	return validTimes("it", k.made)
+}
+
+func (b *builder) cost(c *Cost) error {
+	what := fmt.Sprintf("cost of client %s and hint %s in pool %s", quote(c.Client), quote(c.Hint), c.Pool)
+	p, ok := b.s.Pool(c.Pool)
+	switch {
+	case !ok:
+		return fmt.Errorf("%s: no such pool", what)
+	case (c.Client == "") == (c.Hint == "") || c.Plain && c.Client == "":
+		return fmt.Errorf("%s: it is of a client or of a hint", what)
+	case ValidateHint(c.Hint) != nil:
+		return fmt.Errorf("%s: not a hint", what)
+	case c.Client != "" && ValidateName("client", c.Client) != nil:
+		return fmt.Errorf("%s: not a client's name", what)
+	case c.Cached == 0 && c.Uncached == 0, c.Plain && c.Cached != 0:
+		return fmt.Errorf("%s: not measured", what)
+	}
+	if last, ok := b.s.costs.t.Max(); ok && !costLess(last, c) {
+		return misplaced(what)
+	}
+	c.Pool = p.Name
+	b.s.costs.load(c)
+	b.s.costsByUse.set(c)
+	if p.Costs++; p.Costs > MaxCosts {
+		return fmt.Errorf("pool %s has more than %d costs", p.Name, MaxCosts)
+	}
+	return validTimes(what, c.Cached, c.Uncached, c.Used)
 }
 
 // done checks what only the whole can tell, and gives the state.

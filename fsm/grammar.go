@@ -32,6 +32,7 @@ const (
 	MaxCapability  = 10_000    // the oldest revoked ones make room
 	MaxKeys        = 1_000_000 // request keys remembered of one client
 	MaxHints       = 100_000   // (hint, worker) pairs of one pool; the least recently used make room
+	MaxCosts       = 20_000    // measured durations of one pool; the least recently measured make room
 	MaxQueued      = 10_000_000
 	MaxKeepJobs    = 10_000_000
 	MaxDuration    = 366 * 24 * 3600 * 1000 // ms, of any setting of a pool
@@ -168,6 +169,9 @@ func ValidatePoolConfig(c *pb.PoolConfig) error {
 		if f.value < 0 || f.value > f.max {
 			return fmt.Errorf("%s of %d is out of range: 0 (the default) to %d", f.name, f.value, f.max)
 		}
+	}
+	if c.GetLearn() < pb.Switch_SWITCH_UNSPECIFIED || c.GetLearn() > pb.Switch_SWITCH_OFF {
+		return fmt.Errorf("learn is neither on nor off, but %d", c.GetLearn())
 	}
 	if ttl := c.GetLeaseTtlMs(); ttl != 0 && ttl < MinLeaseTTL {
 		return fmt.Errorf("lease TTL of %d ms is too short: at least %d ms", ttl, MinLeaseTTL)

@@ -34,6 +34,7 @@ func (s *State) rebuild() (*State, error) {
 		func() error { return feedAll(s.hints.all(), copying(b.hint)) },
 		func() error { return feedAll(s.jobs.values(), b.job) },
 		func() error { return feedAll(s.keys.all(), copying(b.key)) },
+		func() error { return feedAll(s.costs.all(), copying(b.cost)) },
 	} {
 		if err := feed(); err != nil {
 			return nil, err
@@ -79,6 +80,7 @@ func (s *State) sameIndexes(f *State) error {
 		{"pending hints", same(s.pending.all(), f.pending.all(), equalTo[pendingHint])},
 		{"hints by use", same(s.hintsByUse.all(), f.hintsByUse.all(), equalTo[Hint])},
 		{"hints by worker", same(s.hintsByWorker.all(), f.hintsByWorker.all(), equalTo[Hint])},
+		{"costs by use", same(s.costsByUse.all(), f.costsByUse.all(), equalTo[Cost])},
 		{"capabilities by secret", samePairs(s.capsByToken.all(), f.capsByToken.all())},
 		{"revoked capabilities", same(s.revoked.all(), f.revoked.all(), identical)},
 		{"request keys by age", same(s.keysByAge.all(), f.keysByAge.all(), equalTo[requestKey])},

@@ -105,6 +105,7 @@ func (s *State) cancelJob(c *pb.CancelJob) Result {
 	switch {
 	case j.Waiting():
 		out := &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_CANCELLED, Message: reason}
+		s.giveBack(j)
 		s.settle(j, clone(j), out)
 		return Result{Job: j.ID, Outcome: out}
 	case j.Running() && j.Cancel != nil:

@@ -119,6 +119,7 @@ func (s *State) endAttempt(j *Job, out *pb.Outcome) {
 	next.Attempts = slices.Clone(j.Attempts)
 	a := next.Last()
 	a.Ended, a.Outcome = s.now, out
+	s.learn(j, a)
 	s.occupy(j.Pool, a.Worker, j.Slots, -1)
 	s.emit(Event{
 		Kind: AttemptEnded, Job: j.ID, Attempt: a.No, Lease: a.Lease, Pool: j.Pool, Worker: a.Worker,

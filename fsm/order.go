@@ -108,6 +108,30 @@ func hintWorkerLess(a, b *Hint) bool {
 	}
 }
 
+func costLess(a, b *Cost) bool {
+	switch {
+	case a.Pool != b.Pool:
+		return a.Pool < b.Pool
+	case a.Client != b.Client:
+		return a.Client < b.Client
+	case a.Hint != b.Hint:
+		return a.Hint < b.Hint
+	default:
+		return !a.Plain && b.Plain
+	}
+}
+
+func costUseLess(a, b *Cost) bool {
+	switch {
+	case a.Pool != b.Pool:
+		return a.Pool < b.Pool
+	case a.Used != b.Used:
+		return a.Used < b.Used
+	default:
+		return costLess(a, b)
+	}
+}
+
 func keyLess(a, b *requestKey) bool {
 	if a.client != b.client {
 		return a.client < b.client

@@ -23,6 +23,7 @@ type Limits struct {
 	LogLimit           int64 // bytes
 	CachedCost         int64
 	UncachedCost       int64
+	Learn              bool
 }
 
 // Limits resolves the pool's configuration.
@@ -41,6 +42,7 @@ func (p *Pool) Limits() Limits {
 		CachedCost:   orDefault(c.GetCachedCostMs(), 10_000),
 		UncachedCost: orDefault(c.GetUncachedCostMs(), 600_000),
 	}
+	l.Learn = c.GetLearn() == pb.Switch_SWITCH_ON
 	l.MaxQueuedPerClient = int(orDefault(c.GetMaxQueuedPerClient(), int64(max(l.MaxQueued/4, 1))))
 	return l
 }
@@ -51,8 +53,15 @@ func (l Limits) Config() *pb.PoolConfig {
 		LeaseTtlMs: l.LeaseTTL, Attempts: l.Attempts, BackoffMs: l.Backoff, MaxBackoffMs: l.MaxBackoff,
 		MaxQueued: int64(l.MaxQueued), MaxQueuedPerClient: int64(l.MaxQueuedPerClient),
 		KeepJobs: int64(l.KeepJobs), KeepForMs: l.KeepFor, TimeLimitMs: l.TimeLimit, LogLimitBytes: l.LogLimit,
-		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost,
+		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost, Learn: switchOf(l.Learn),
 	}
+}
+
+func switchOf(on bool) pb.Switch {
+	if on {
+		return pb.Switch_SWITCH_ON
+	}
+	return pb.Switch_SWITCH_OFF
 }
 
 func orDefault[N uint32 | int64](value, otherwise N) N {
@@ -131,6 +140,7 @@ func (s *State) deletePool(c *pb.DeletePool) Result {
 			s.revoke(cp)
 		}
 	}
+	s.dropCosts(p.Name)
 	left, _ := s.pools.get(p.Name)
 	gone := *left
 	gone.deleted = true
@@ -155,7 +165,7 @@ func configOf(c *pb.PoolConfig) *pb.PoolConfig {
 		MaxQueuedPerClient: c.GetMaxQueuedPerClient(), KeepJobs: c.GetKeepJobs(),
 		KeepForMs: c.GetKeepForMs(), TimeLimitMs: c.GetTimeLimitMs(),
 		LogLimitBytes: c.GetLogLimitBytes(), CachedCostMs: c.GetCachedCostMs(),
-		UncachedCostMs: c.GetUncachedCostMs(),
+		UncachedCostMs: c.GetUncachedCostMs(), Learn: c.GetLearn(),
 	}
 }
 

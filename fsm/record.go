@@ -124,6 +124,7 @@ type Pool struct {
 	Settled int
 	Workers int // registered
 	Hints   int // (hint, worker) pairs known
+	Costs   int // measured durations kept
 
 	deleted bool // only its finished jobs are left
 
@@ -193,6 +194,18 @@ type Hint struct {
 	Hint   string
 	Worker string
 	Used   int64
+}
+
+// Cost is what builds were measured to take: those of one hint, or those of one
+// client, with a hint or without (Plain).
+type Cost struct {
+	Pool     string
+	Client   string
+	Hint     string
+	Plain    bool
+	Cached   int64 // decayed averages in ms; 0: not measured
+	Uncached int64
+	Used     int64
 }
 
 // requestKey remembers a submit, whatever becomes of its job.

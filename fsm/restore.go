@@ -167,6 +167,8 @@ func (d *decoder) take(m *pb.SnapshotRecord) error {
 		return d.enter(7, func() error { return d.job(r.Job) })
 	case *pb.SnapshotRecord_Key:
 		return d.enter(8, func() error { return d.key(r.Key) })
+	case *pb.SnapshotRecord_Cost:
+		return d.enter(9, func() error { return d.b.cost(costOf(r.Cost)) })
 	default:
 		return errors.New("its kind is unknown; upgrade this node")
 	}
@@ -288,4 +290,11 @@ func shareOf(m *pb.ShareRecord) *Share {
 
 func hintOf(m *pb.HintRecord) *Hint {
 	return &Hint{Pool: m.GetPool(), Hint: m.GetHint(), Worker: m.GetWorker(), Used: m.GetUsedMs()}
+}
+
+func costOf(m *pb.CostRecord) *Cost {
+	return &Cost{
+		Pool: m.GetPool(), Client: m.GetClient(), Hint: m.GetHint(), Plain: m.GetPlain(),
+		Cached: m.GetCachedMs(), Uncached: m.GetUncachedMs(), Used: m.GetUsedMs(),
+	}
 }

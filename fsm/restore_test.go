@@ -111,7 +111,9 @@ func TestRestoreRefuses(t *testing.T) {
 			return slices.Insert(all, 1, all[1])
 		}), "repeated or out of order"},
 		{"sections swapped", spoil(func(all []*pb.SnapshotRecord) []*pb.SnapshotRecord {
-			return slices.Insert(all[:len(all)-1], 1, all[len(all)-1])
+			i := slices.IndexFunc(all, func(m *pb.SnapshotRecord) bool { return m.GetKey() != nil })
+			key := all[i]
+			return slices.Insert(slices.Delete(all, i, i+1), 1, key)
 		}), "section was over"},
 		{"job of no pool", each(func(m *pb.SnapshotRecord) {
 			if j := m.GetJob(); j != nil {

@@ -127,7 +127,7 @@ func (r *script) restart() (string, error) {
 }
 
 // show prints a part of the state: job ID, jobs, queue POOL, pools, workers,
-// hints POOL HINT, clients, shares, caps, or counters.
+// hints POOL HINT, costs, clients, shares, caps, or counters.
 func show(s *fsm.State, words []string) (string, error) {
 	var b strings.Builder
 	switch words[0] {
@@ -159,6 +159,10 @@ func show(s *fsm.State, words []string) (string, error) {
 	case "hints":
 		for h := range s.HintWorkers(words[1], words[2]) {
 			fmt.Fprintf(&b, "%s used=%d\n", h.Worker, h.Used)
+		}
+	case "costs":
+		for c := range s.Costs("") {
+			fmt.Fprintf(&b, "%s client=%s hint=%s plain=%v cached=%d uncached=%d used=%d\n", c.Pool, c.Client, c.Hint, c.Plain, c.Cached, c.Uncached, c.Used)
 		}
 	case "clients":
 		for c := range s.Clients() {

@@ -13,11 +13,11 @@ func (s *State) charge(j *Job, p *Pool, client *Client) {
 // cost estimates a job: it is cheap if a worker of the pool has its hint, or will
 // have it because another job with that hint waits.
 func (s *State) cost(j *Job, p *Pool) int64 {
-	limits := p.Limits()
+	cached, uncached := s.Estimate(p, j.Client, j.Hint)
 	if j.Hint != "" && (s.hintKnown(p.Name, j.Hint) || s.hintPending(p.Name, j.Hint)) {
-		return limits.CachedCost
+		return cached
 	}
-	return limits.UncachedCost
+	return uncached
 }
 
 // dropIfGone drops a share once its client is removed and has no more jobs there.

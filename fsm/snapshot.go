@@ -27,6 +27,7 @@ func (s *State) WriteTo(w io.Writer) (int64, error) {
 	s.writeWorkers(e)
 	s.writeJobs(e)
 	s.writeKeys(e)
+	s.writeCosts(e)
 	if e.err == nil {
 		e.err = e.w.Flush()
 	}
@@ -38,7 +39,7 @@ func (s *State) WriteTo(w io.Writer) (int64, error) {
 
 func (s *State) header() *pb.SnapshotHeader {
 	records := s.pools.len() + s.clients.len() + s.shares.len() + s.caps.len() + s.workers.len() +
-		s.hints.len() + s.jobs.len() + s.keys.len()
+		s.hints.len() + s.jobs.len() + s.keys.len() + s.costs.len()
 	return &pb.SnapshotHeader{
 		Version: snapshotVersion, FeatureLevel: s.level, NowMs: s.now, LastJob: uint64(s.lastJob),
 		Epoch: s.epoch, LastLease: s.lastLease, LastCapability: s.lastCap, AdminMade: s.adminMade,
@@ -113,6 +114,16 @@ func (s *State) writeKeys(e *encoder) {
 	for k := range s.keys.all() {
 		m.Client, m.Id, m.Pool = k.client, k.id, k.pool
 		m.Job, m.SpecSha256, m.MadeMs = uint64(k.job), k.spec[:], k.made
+		e.put(record)
+	}
+}
+
+func (s *State) writeCosts(e *encoder) {
+	m := new(pb.CostRecord)
+	record := &pb.SnapshotRecord{Record: &pb.SnapshotRecord_Cost{Cost: m}}
+	for c := range s.costs.all() {
+		m.Pool, m.Client, m.Hint, m.Plain = c.Pool, c.Client, c.Hint, c.Plain
+		m.CachedMs, m.UncachedMs, m.UsedMs = c.Cached, c.Uncached, c.Used
 		e.put(record)
 	}
 }

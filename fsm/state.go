@@ -1,7 +1,7 @@
 package fsm
 
 // FeatureLevel is the newest meaning of the log that this binary understands.
-const FeatureLevel = 1
+const FeatureLevel = 2
 
 // State is the whole replicated state. Make one with New.
 type State struct {
@@ -23,6 +23,7 @@ type State struct {
 	caps    dict[uint64, *Capability]
 	hints   table[*Hint]
 	keys    table[*requestKey]
+	costs   table[*Cost]
 
 	// What follows is derived from the above, and rebuilt by Restore.
 
@@ -35,6 +36,7 @@ type State struct {
 	pending       table[*pendingHint]      // by pool and hint
 	hintsByUse    table[*Hint]             // by pool, least recently used first
 	hintsByWorker table[*Hint]             // by pool and worker
+	costsByUse    table[*Cost]             // by pool, least recently measured first
 	capsByToken   dict[string, uint64]     // by the hash of the secret
 	revoked       table[revokedCapability] // by the time of revocation
 	keysByAge     table[*requestKey]       // oldest first
@@ -90,6 +92,7 @@ func New() *State {
 		caps:          newDict[uint64, *Capability](),
 		hints:         newTable(hintLess),
 		keys:          newTable(keyLess),
+		costs:         newTable(costLess),
 		backlog:       newTable(queueLess),
 		backoff:       newTable(backoffLess),
 		running:       newTable(runningLess),
@@ -99,6 +102,7 @@ func New() *State {
 		pending:       newTable(pendingLess),
 		hintsByUse:    newTable(hintUseLess),
 		hintsByWorker: newTable(hintWorkerLess),
+		costsByUse:    newTable(costUseLess),
 		capsByToken:   newDict[string, uint64](),
 		revoked:       newTable(revokedLess),
 		keysByAge:     newTable(keyAgeLess),
@@ -120,6 +124,7 @@ func (s *State) Clone() *State {
 	c.caps = s.caps.copy()
 	c.hints = s.hints.copy()
 	c.keys = s.keys.copy()
+	c.costs = s.costs.copy()
 	c.backlog = s.backlog.copy()
 	c.backoff = s.backoff.copy()
 	c.running = s.running.copy()
@@ -129,6 +134,7 @@ func (s *State) Clone() *State {
 	c.pending = s.pending.copy()
 	c.hintsByUse = s.hintsByUse.copy()
 	c.hintsByWorker = s.hintsByWorker.copy()
+	c.costsByUse = s.costsByUse.copy()
 	c.capsByToken = s.capsByToken.copy()
 	c.revoked = s.revoked.copy()
 	c.keysByAge = s.keysByAge.copy()

@@ -188,6 +188,12 @@ func (s *State) HintWorkers(pool, hint string) iter.Seq[*Hint] {
 	return slices.Values(s.hintWorkers(pool, hint))
 }
 
+// Costs are what a pool, or every pool if it is empty, has measured, by client and
+// hint.
+func (s *State) Costs(pool string) iter.Seq[*Cost] {
+	return within(s.costs.from(&Cost{Pool: pool}), func(c *Cost) bool { return pool == "" || c.Pool == pool })
+}
+
 // Client finds a client.
 func (s *State) Client(name string) (*Client, bool) { return s.clients.get(name) }
 

@@ -160,9 +160,12 @@ func (w *words) config() *pb.PoolConfig {
 			w.fail("no such setting of a pool: %s=%s", name, values[0])
 			continue
 		}
-		if f.Kind() == protoreflect.Uint32Kind {
+		switch f.Kind() {
+		case protoreflect.Uint32Kind:
 			m.Set(f, protoreflect.ValueOfUint32(uint32(n)))
-		} else {
+		case protoreflect.EnumKind:
+			m.Set(f, protoreflect.ValueOfEnum(protoreflect.EnumNumber(n)))
+		default:
 			m.Set(f, protoreflect.ValueOfInt64(n))
 		}
 	}

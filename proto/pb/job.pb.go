@@ -150,6 +150,55 @@ func (OutcomeKind) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
+type Switch int32
+
+const (
+	Switch_SWITCH_UNSPECIFIED Switch = 0 // the default; in a stored pool: as before there was the choice, off
+	Switch_SWITCH_ON          Switch = 1
+	Switch_SWITCH_OFF         Switch = 2
+)
+
+// Enum value maps for Switch.
+var (
+	Switch_name = map[int32]string{
+		0: "SWITCH_UNSPECIFIED",
+		1: "SWITCH_ON",
+		2: "SWITCH_OFF",
+	}
+	Switch_value = map[string]int32{
+		"SWITCH_UNSPECIFIED": 0,
+		"SWITCH_ON":          1,
+		"SWITCH_OFF":         2,
+	}
+)
+
+func (x Switch) Enum() *Switch {
+	p := new(Switch)
+	*p = x
+	return p
+}
+
+func (x Switch) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Switch) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_job_proto_enumTypes[2].Descriptor()
+}
+
+func (Switch) Type() protoreflect.EnumType {
+	return &file_weir_v1_job_proto_enumTypes[2]
+}
+
+func (x Switch) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Switch.Descriptor instead.
+func (Switch) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
 type CapabilityKind int32
 
 const (
@@ -192,11 +241,11 @@ func (x CapabilityKind) String() string {
 }
 
 func (CapabilityKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_weir_v1_job_proto_enumTypes[2].Descriptor()
+	return file_weir_v1_job_proto_enumTypes[3].Descriptor()
 }
 
 func (CapabilityKind) Type() protoreflect.EnumType {
-	return &file_weir_v1_job_proto_enumTypes[2]
+	return &file_weir_v1_job_proto_enumTypes[3]
 }
 
 func (x CapabilityKind) Number() protoreflect.EnumNumber {
@@ -205,7 +254,7 @@ func (x CapabilityKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CapabilityKind.Descriptor instead.
 func (CapabilityKind) EnumDescriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 // JobSpec says what to build. It never changes after the submit.
@@ -1087,6 +1136,7 @@ type PoolConfig struct {
 	LogLimitBytes      int64                  `protobuf:"varint,10,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"`                 // default 256 MiB
 	CachedCostMs       int64                  `protobuf:"varint,11,opt,name=cached_cost_ms,json=cachedCostMs,proto3" json:"cached_cost_ms,omitempty"`                    // default 10 s
 	UncachedCostMs     int64                  `protobuf:"varint,12,opt,name=uncached_cost_ms,json=uncachedCostMs,proto3" json:"uncached_cost_ms,omitempty"`              // default 600 s
+	Learn              Switch                 `protobuf:"varint,13,opt,name=learn,proto3,enum=weir.v1.Switch" json:"learn,omitempty"`                                    // estimate costs from measured durations; default on
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1203,6 +1253,13 @@ func (x *PoolConfig) GetUncachedCostMs() int64 {
 		return x.UncachedCostMs
 	}
 	return 0
+}
+
+func (x *PoolConfig) GetLearn() Switch {
+	if x != nil {
+		return x.Learn
+	}
+	return Switch_SWITCH_UNSPECIFIED
 }
 
 type Worker struct {
@@ -1568,7 +1625,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\rworkers_known\x18\x0e \x01(\x05R\fworkersKnown\x12\x1d\n" +
 	"\n" +
 	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\x121\n" +
-	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xba\x03\n" +
+	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xe1\x03\n" +
 	"\n" +
 	"PoolConfig\x12 \n" +
 	"\flease_ttl_ms\x18\x01 \x01(\x03R\n" +
@@ -1586,7 +1643,8 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x0flog_limit_bytes\x18\n" +
 	" \x01(\x03R\rlogLimitBytes\x12$\n" +
 	"\x0ecached_cost_ms\x18\v \x01(\x03R\fcachedCostMs\x12(\n" +
-	"\x10uncached_cost_ms\x18\f \x01(\x03R\x0euncachedCostMs\"\xc4\x02\n" +
+	"\x10uncached_cost_ms\x18\f \x01(\x03R\x0euncachedCostMs\x12%\n" +
+	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\"\xc4\x02\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1633,7 +1691,12 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x18OUTCOME_WORKER_RESTARTED\x10\x06\x12\x18\n" +
 	"\x14OUTCOME_WORKER_ERROR\x10\a\x12\x1a\n" +
 	"\x16OUTCOME_WORKER_REVOKED\x10\b\x12\x10\n" +
-	"\fOUTCOME_LOST\x10\t*\x9e\x01\n" +
+	"\fOUTCOME_LOST\x10\t*?\n" +
+	"\x06Switch\x12\x16\n" +
+	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tSWITCH_ON\x10\x01\x12\x0e\n" +
+	"\n" +
+	"SWITCH_OFF\x10\x02*\x9e\x01\n" +
 	"\x0eCapabilityKind\x12\x1a\n" +
 	"\x16CAPABILITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CAPABILITY_ADMIN\x10\x01\x12\x17\n" +
@@ -1654,48 +1717,50 @@ func file_weir_v1_job_proto_rawDescGZIP() []byte {
 	return file_weir_v1_job_proto_rawDescData
 }
 
-var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_weir_v1_job_proto_goTypes = []any{
 	(JobState)(0),       // 0: weir.v1.JobState
 	(OutcomeKind)(0),    // 1: weir.v1.OutcomeKind
-	(CapabilityKind)(0), // 2: weir.v1.CapabilityKind
-	(*JobSpec)(nil),     // 3: weir.v1.JobSpec
-	(*CommandJob)(nil),  // 4: weir.v1.CommandJob
-	(*EnvVar)(nil),      // 5: weir.v1.EnvVar
-	(*Label)(nil),       // 6: weir.v1.Label
-	(*GitContext)(nil),  // 7: weir.v1.GitContext
-	(*Outcome)(nil),     // 8: weir.v1.Outcome
-	(*Attempt)(nil),     // 9: weir.v1.Attempt
-	(*LogInfo)(nil),     // 10: weir.v1.LogInfo
-	(*Job)(nil),         // 11: weir.v1.Job
-	(*Pool)(nil),        // 12: weir.v1.Pool
-	(*PoolConfig)(nil),  // 13: weir.v1.PoolConfig
-	(*Worker)(nil),      // 14: weir.v1.Worker
-	(*Client)(nil),      // 15: weir.v1.Client
-	(*Capability)(nil),  // 16: weir.v1.Capability
+	(Switch)(0),         // 2: weir.v1.Switch
+	(CapabilityKind)(0), // 3: weir.v1.CapabilityKind
+	(*JobSpec)(nil),     // 4: weir.v1.JobSpec
+	(*CommandJob)(nil),  // 5: weir.v1.CommandJob
+	(*EnvVar)(nil),      // 6: weir.v1.EnvVar
+	(*Label)(nil),       // 7: weir.v1.Label
+	(*GitContext)(nil),  // 8: weir.v1.GitContext
+	(*Outcome)(nil),     // 9: weir.v1.Outcome
+	(*Attempt)(nil),     // 10: weir.v1.Attempt
+	(*LogInfo)(nil),     // 11: weir.v1.LogInfo
+	(*Job)(nil),         // 12: weir.v1.Job
+	(*Pool)(nil),        // 13: weir.v1.Pool
+	(*PoolConfig)(nil),  // 14: weir.v1.PoolConfig
+	(*Worker)(nil),      // 15: weir.v1.Worker
+	(*Client)(nil),      // 16: weir.v1.Client
+	(*Capability)(nil),  // 17: weir.v1.Capability
 }
 var file_weir_v1_job_proto_depIdxs = []int32{
-	4,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
-	7,  // 1: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
-	6,  // 2: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
-	5,  // 3: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
+	5,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
+	8,  // 1: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
+	7,  // 2: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
+	6,  // 3: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
 	1,  // 4: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
-	8,  // 5: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
-	10, // 6: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
-	3,  // 7: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
+	9,  // 5: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
+	11, // 6: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
+	4,  // 7: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
 	0,  // 8: weir.v1.Job.state:type_name -> weir.v1.JobState
-	8,  // 9: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
-	9,  // 10: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
-	13, // 11: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	13, // 12: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
-	6,  // 13: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	2,  // 14: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	9,  // 9: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
+	10, // 10: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
+	14, // 11: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
+	14, // 12: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	2,  // 13: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
+	7,  // 14: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	3,  // 15: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }
@@ -1711,7 +1776,7 @@ func file_weir_v1_job_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_job_proto_rawDesc), len(file_weir_v1_job_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,

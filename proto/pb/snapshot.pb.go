@@ -37,6 +37,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Hint
 	//	*SnapshotRecord_Job
 	//	*SnapshotRecord_Key
+	//	*SnapshotRecord_Cost
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -160,6 +161,15 @@ func (x *SnapshotRecord) GetKey() *KeyRecord {
 	return nil
 }
 
+func (x *SnapshotRecord) GetCost() *CostRecord {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Cost); ok {
+			return x.Cost
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -200,6 +210,10 @@ type SnapshotRecord_Key struct {
 	Key *KeyRecord `protobuf:"bytes,9,opt,name=key,proto3,oneof"`
 }
 
+type SnapshotRecord_Cost struct {
+	Cost *CostRecord `protobuf:"bytes,11,opt,name=cost,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Pool) isSnapshotRecord_Record() {}
@@ -217,6 +231,8 @@ func (*SnapshotRecord_Hint) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Job) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Key) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Cost) isSnapshotRecord_Record() {}
 
 type SnapshotHeader struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -862,11 +878,104 @@ func (x *KeyRecord) GetPool() string {
 	return ""
 }
 
+// CostRecord is what builds were measured to take: of one hint, or of one client.
+type CostRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Client        string                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	Hint          string                 `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	Plain         bool                   `protobuf:"varint,4,opt,name=plain,proto3" json:"plain,omitempty"`                       // of the client's builds without a hint
+	CachedMs      int64                  `protobuf:"varint,5,opt,name=cached_ms,json=cachedMs,proto3" json:"cached_ms,omitempty"` // decayed averages; 0: not measured
+	UncachedMs    int64                  `protobuf:"varint,6,opt,name=uncached_ms,json=uncachedMs,proto3" json:"uncached_ms,omitempty"`
+	UsedMs        int64                  `protobuf:"varint,7,opt,name=used_ms,json=usedMs,proto3" json:"used_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CostRecord) Reset() {
+	*x = CostRecord{}
+	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CostRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CostRecord) ProtoMessage() {}
+
+func (x *CostRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CostRecord.ProtoReflect.Descriptor instead.
+func (*CostRecord) Descriptor() ([]byte, []int) {
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CostRecord) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *CostRecord) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *CostRecord) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *CostRecord) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
+}
+
+func (x *CostRecord) GetCachedMs() int64 {
+	if x != nil {
+		return x.CachedMs
+	}
+	return 0
+}
+
+func (x *CostRecord) GetUncachedMs() int64 {
+	if x != nil {
+		return x.UncachedMs
+	}
+	return 0
+}
+
+func (x *CostRecord) GetUsedMs() int64 {
+	if x != nil {
+		return x.UsedMs
+	}
+	return 0
+}
+
 var File_weir_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x16weir/v1/snapshot.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xc6\x03\n" +
+	"\x16weir/v1/snapshot.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xf1\x03\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.weir.v1.SnapshotHeaderH\x00R\x06header\x12)\n" +
 	"\x04pool\x18\x02 \x01(\v2\x13.weir.v1.PoolRecordH\x00R\x04pool\x12/\n" +
@@ -878,7 +987,8 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x06worker\x18\x06 \x01(\v2\x15.weir.v1.WorkerRecordH\x00R\x06worker\x12)\n" +
 	"\x04hint\x18\a \x01(\v2\x13.weir.v1.HintRecordH\x00R\x04hint\x12&\n" +
 	"\x03job\x18\b \x01(\v2\x12.weir.v1.JobRecordH\x00R\x03job\x12&\n" +
-	"\x03key\x18\t \x01(\v2\x12.weir.v1.KeyRecordH\x00R\x03keyB\b\n" +
+	"\x03key\x18\t \x01(\v2\x12.weir.v1.KeyRecordH\x00R\x03key\x12)\n" +
+	"\x04cost\x18\v \x01(\v2\x13.weir.v1.CostRecordH\x00R\x04costB\b\n" +
 	"\x06recordJ\x04\b\n" +
 	"\x10\v\"\x9e\x02\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
@@ -944,7 +1054,17 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\vspec_sha256\x18\x04 \x01(\fR\n" +
 	"specSha256\x12\x17\n" +
 	"\amade_ms\x18\x05 \x01(\x03R\x06madeMs\x12\x12\n" +
-	"\x04pool\x18\x06 \x01(\tR\x04poolB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\x04pool\x18\x06 \x01(\tR\x04pool\"\xb9\x01\n" +
+	"\n" +
+	"CostRecord\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\tR\x06client\x12\x12\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\x12\x14\n" +
+	"\x05plain\x18\x04 \x01(\bR\x05plain\x12\x1b\n" +
+	"\tcached_ms\x18\x05 \x01(\x03R\bcachedMs\x12\x1f\n" +
+	"\vuncached_ms\x18\x06 \x01(\x03R\n" +
+	"uncachedMs\x12\x17\n" +
+	"\aused_ms\x18\a \x01(\x03R\x06usedMsB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_snapshot_proto_rawDescOnce sync.Once
@@ -958,7 +1078,7 @@ func file_weir_v1_snapshot_proto_rawDescGZIP() []byte {
 	return file_weir_v1_snapshot_proto_rawDescData
 }
 
-var file_weir_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_weir_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_weir_v1_snapshot_proto_goTypes = []any{
 	(*SnapshotRecord)(nil),   // 0: weir.v1.SnapshotRecord
 	(*SnapshotHeader)(nil),   // 1: weir.v1.SnapshotHeader
@@ -970,12 +1090,13 @@ var file_weir_v1_snapshot_proto_goTypes = []any{
 	(*HintRecord)(nil),       // 7: weir.v1.HintRecord
 	(*JobRecord)(nil),        // 8: weir.v1.JobRecord
 	(*KeyRecord)(nil),        // 9: weir.v1.KeyRecord
-	(*Pool)(nil),             // 10: weir.v1.Pool
-	(*Client)(nil),           // 11: weir.v1.Client
-	(*Capability)(nil),       // 12: weir.v1.Capability
-	(*Worker)(nil),           // 13: weir.v1.Worker
-	(*Job)(nil),              // 14: weir.v1.Job
-	(*Label)(nil),            // 15: weir.v1.Label
+	(*CostRecord)(nil),       // 10: weir.v1.CostRecord
+	(*Pool)(nil),             // 11: weir.v1.Pool
+	(*Client)(nil),           // 12: weir.v1.Client
+	(*Capability)(nil),       // 13: weir.v1.Capability
+	(*Worker)(nil),           // 14: weir.v1.Worker
+	(*Job)(nil),              // 15: weir.v1.Job
+	(*Label)(nil),            // 16: weir.v1.Label
 }
 var file_weir_v1_snapshot_proto_depIdxs = []int32{
 	1,  // 0: weir.v1.SnapshotRecord.header:type_name -> weir.v1.SnapshotHeader
@@ -987,17 +1108,18 @@ var file_weir_v1_snapshot_proto_depIdxs = []int32{
 	7,  // 6: weir.v1.SnapshotRecord.hint:type_name -> weir.v1.HintRecord
 	8,  // 7: weir.v1.SnapshotRecord.job:type_name -> weir.v1.JobRecord
 	9,  // 8: weir.v1.SnapshotRecord.key:type_name -> weir.v1.KeyRecord
-	10, // 9: weir.v1.PoolRecord.pool:type_name -> weir.v1.Pool
-	11, // 10: weir.v1.ClientRecord.client:type_name -> weir.v1.Client
-	12, // 11: weir.v1.CapabilityRecord.capability:type_name -> weir.v1.Capability
-	13, // 12: weir.v1.WorkerRecord.worker:type_name -> weir.v1.Worker
-	14, // 13: weir.v1.JobRecord.job:type_name -> weir.v1.Job
-	15, // 14: weir.v1.JobRecord.labels:type_name -> weir.v1.Label
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	10, // 9: weir.v1.SnapshotRecord.cost:type_name -> weir.v1.CostRecord
+	11, // 10: weir.v1.PoolRecord.pool:type_name -> weir.v1.Pool
+	12, // 11: weir.v1.ClientRecord.client:type_name -> weir.v1.Client
+	13, // 12: weir.v1.CapabilityRecord.capability:type_name -> weir.v1.Capability
+	14, // 13: weir.v1.WorkerRecord.worker:type_name -> weir.v1.Worker
+	15, // 14: weir.v1.JobRecord.job:type_name -> weir.v1.Job
+	16, // 15: weir.v1.JobRecord.labels:type_name -> weir.v1.Label
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_snapshot_proto_init() }
@@ -1016,6 +1138,7 @@ func file_weir_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Hint)(nil),
 		(*SnapshotRecord_Job)(nil),
 		(*SnapshotRecord_Key)(nil),
+		(*SnapshotRecord_Cost)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1023,7 +1146,7 @@ func file_weir_v1_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_snapshot_proto_rawDesc), len(file_weir_v1_snapshot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -22,8 +22,8 @@ func (s *Server) CreatePool(ctx context.Context, req *pb.CreatePoolRequest) (*pb
 	if err := s.checkSideToken(id, req.WorkerTokenSha256); err != nil {
 		return nil, err
 	}
-	create := &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: req.Name, Config: req.Config}}
-	if _, err := s.propose(ctx, &pb.Command{Op: create}); err != nil {
+	create := &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: req.Name, Config: learning(req.Config)}}
+	if _, err := s.propose(ctx, &pb.Command{MinLevel: learningLevel, Op: create}); err != nil {
 		return nil, err
 	}
 	reply := &pb.CreatePoolReply{}
@@ -55,11 +55,25 @@ func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb
 		return nil, err
 	}
 	proto.Merge(config, req.Config)
-	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: config}}
-	if _, err := s.propose(ctx, &pb.Command{Op: update}); err != nil {
+	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: learning(config)}}
+	if _, err := s.propose(ctx, &pb.Command{MinLevel: learningLevel, Op: update}); err != nil {
 		return nil, err
 	}
 	return s.localPool(req.Name)
+}
+
+// learningLevel is the feature level from which pools can learn.
+const learningLevel = 2
+
+// learning spells out a default that must not change what older log entries mean:
+// a pool learns unless it is told not to.
+func learning(config *pb.PoolConfig) *pb.PoolConfig {
+	spelled := &pb.PoolConfig{}
+	proto.Merge(spelled, config)
+	if spelled.Learn == pb.Switch_SWITCH_UNSPECIFIED {
+		spelled.Learn = pb.Switch_SWITCH_ON
+	}
+	return spelled
 }
 
 // resetFields clears what the request resets: a setting that is zero has its

@@ -78,6 +78,21 @@ func (a *arguments) number(name string) uint32 {
 	return uint32(n)
 }
 
+// onOff is whether name=on or name=off is given, or otherwise.
+func (a *arguments) onOff(name string, otherwise bool) bool {
+	switch text := a.text(name); text {
+	case "on":
+		return true
+	case "off":
+		return false
+	case "":
+		return otherwise
+	default:
+		a.fail("%s=%s is neither on nor off", name, text)
+		return otherwise
+	}
+}
+
 func (a *arguments) rate() float64 {
 	text := a.subject("a rate, as 2.5")
 	rate, err := strconv.ParseFloat(text, 64)

@@ -29,7 +29,13 @@ type Observer struct {
 }
 
 // Takes is how long a build takes by itself; zero: until Finish.
-type Takes struct{ Cached, Uncached time.Duration }
+type Takes struct {
+	Cached   time.Duration
+	Uncached time.Duration
+	// Joins says that a cached build that begins while the worker still makes what
+	// is cached waits for that.
+	Joins bool
+}
 
 // Cluster is a cluster of one pool on virtual time.
 type Cluster struct {
@@ -41,14 +47,15 @@ type Cluster struct {
 
 	workers  []*worker // in the order in which they came first
 	takes    map[fsm.JobID]Takes
-	stops    []fsm.LeaseID // builds that were asked to stop
-	untidied int           // jobs that ended since retention was looked at
-	due      int64         // the end of a back-off for which there is an entry
+	making   map[cached]int64 // what is being built for the first time, and until when
+	stops    []fsm.LeaseID    // builds that were asked to stop
+	untidied int              // jobs that ended since retention was looked at
+	due      int64            // the end of a back-off for which there is an entry
 }
 
 // New makes a cluster with an empty pool; config may be nil.
 func New(config *pb.PoolConfig, observer Observer) (*Cluster, error) {
-	c := &Cluster{state: fsm.New(), now: origin, observer: observer, takes: map[fsm.JobID]Takes{}}
+	c := &Cluster{state: fsm.New(), now: origin, observer: observer, takes: map[fsm.JobID]Takes{}, making: map[cached]int64{}}
 	_, err := c.do(&pb.Command{Op: &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: Pool, Config: config}}})
 	if err != nil {
 		return nil, err
@@ -154,6 +161,11 @@ func (c *Cluster) Advance(by time.Duration) error {
 	}
 	c.now = until
 	return nil
+}
+
+// At does something when virtual time comes there.
+func (c *Cluster) At(when time.Duration, what func() error) {
+	c.agenda.add(origin+when.Milliseconds(), what)
 }
 
 // Idle says whether nothing will happen by itself any more.

@@ -33,9 +33,9 @@ func NewScript() (*Script, error) {
 	return s, err
 }
 
-// roomy is a pool whose queue takes whatever a simulation submits.
+// roomy is a pool as one is created, but for a queue that takes whatever comes.
 func roomy() *pb.PoolConfig {
-	return &pb.PoolConfig{MaxQueued: fsm.MaxQueued, MaxQueuedPerClient: fsm.MaxQueued}
+	return &pb.PoolConfig{MaxQueued: fsm.MaxQueued, MaxQueuedPerClient: fsm.MaxQueued, Learn: pb.Switch_SWITCH_ON}
 }
 
 // Run runs all lines. An error names the line.
@@ -73,10 +73,11 @@ func (s *Script) Line(line string) error {
 	return nil
 }
 
-const verbNames = "costs, worker, leave, pause, unpause, forget, rate, submit, finish, cancel, advance, failover, show"
+const verbNames = "costs, policy, worker, leave, pause, unpause, forget, rate, submit, finish, cancel, advance, failover, show"
 
 var verbs = map[string]func(*Script, *arguments) error{
 	"costs":    (*Script).costs,
+	"policy":   (*Script).policy,
 	"worker":   (*Script).worker,
 	"leave":    onWorker((*Cluster).Leave),
 	"pause":    onWorker(func(c *Cluster, name string) error { return c.SetPaused(name, true) }),
@@ -110,6 +111,19 @@ func (s *Script) costs(a *arguments) error {
 		return fmt.Errorf("give both: costs cached=2s uncached=10s")
 	}
 	s.config.CachedCostMs, s.config.UncachedCostMs = cached.Milliseconds(), uncached.Milliseconds()
+	Fixed.apply(s.config)
+	return s.cluster.Configure(s.config)
+}
+
+func (s *Script) policy(a *arguments) error {
+	p := policyOf(s.config)
+	for _, choice := range p.choices() {
+		*choice.on = a.onOff(choice.name, *choice.on)
+	}
+	if err := a.done(); err != nil {
+		return err
+	}
+	p.apply(s.config)
 	return s.cluster.Configure(s.config)
 }
 

@@ -172,15 +172,23 @@ func (c *Cluster) begin(j *fsm.Job, a *fsm.Attempt) {
 	if !ok {
 		return
 	}
-	duration := takes.Uncached
-	if a.Cached {
-		duration = takes.Cached
+	key, until := cached{a.Worker, j.Hint}, c.now+takes.Uncached.Milliseconds()
+	switch {
+	case a.Cached:
+		until = c.now + takes.Cached.Milliseconds()
+		if first, ok := c.making[key]; ok && takes.Joins {
+			until += max(first-c.now, 0)
+		}
+	case j.Hint != "" && takes.Joins:
+		c.making[key] = until
+		c.agenda.add(until, func() error { delete(c.making, key); return nil })
 	}
 	lease, name := a.Lease, a.Worker
-	c.agenda.add(c.now+duration.Milliseconds(), func() error {
-		return c.end(name, lease, pb.OutcomeKind_OUTCOME_SUCCEEDED)
-	})
+	c.agenda.add(until, func() error { return c.end(name, lease, pb.OutcomeKind_OUTCOME_SUCCEEDED) })
 }
+
+// cached is what one worker has built with one hint.
+type cached struct{ worker, hint string }
 
 // end ends a build on its worker, which reports it now or when it is back.
 func (c *Cluster) end(name string, lease fsm.LeaseID, kind pb.OutcomeKind) error {

@@ -132,6 +132,7 @@ func (m *Model) deletePool(c *pb.DeletePool) fsm.Result {
 		}
 	}
 	maps.DeleteFunc(m.next, func(share [2]string, _ int64) bool { return share[0] == name })
+	maps.DeleteFunc(m.costs, func(key [3]string, _ *averages) bool { return key[0] == name })
 	p.deleted = true
 	if m.count(name, "", settled) == 0 {
 		delete(m.pools, name)

@@ -21,6 +21,7 @@ func (m *Model) Diff(s *fsm.State) error {
 		{"shares", lines(slices.Collect(s.Shares("")), showShare), m.showShares()},
 		{"clients", lines(slices.Collect(s.Clients()), showClient), m.showClients()},
 		{"capabilities", lines(slices.Collect(s.Capabilities()), showCapability), lines(m.caps, showCapability)},
+		{"costs", lines(slices.Collect(s.Costs("")), showCost), m.showCosts()},
 		{"due", fmt.Sprint(s.Due()), fmt.Sprint(m.due())},
 	} {
 		if view.got != view.want {

@@ -57,11 +57,11 @@ func (m *Model) accept(c *pb.SubmitJob, limits fsm.Limits) *fsm.Job {
 	for _, l := range c.GetLabels() {
 		j.Labels = append(j.Labels, fsm.Label{Name: l.GetName(), Value: l.GetValue()})
 	}
-	cost := limits.UncachedCost
+	cached, cost := m.estimate(j, limits)
 	if j.Hint != "" && (m.known(j.Pool, j.Hint) || len(m.those(func(o *fsm.Job) bool {
 		return o.Pool == j.Pool && o.Hint == j.Hint && o.Waiting()
 	})) > 0) {
-		cost = limits.CachedCost
+		cost = cached
 	}
 	share := [2]string{j.Pool, j.Client}
 	j.FairStart = max(m.now, m.next[share])
@@ -141,6 +141,10 @@ func (m *Model) cancel(c *pb.CancelJob) fsm.Result {
 	}
 	switch {
 	case j.Waiting():
+		if len(j.Attempts) == 0 && m.limits(j.Pool).Learn {
+			share := [2]string{j.Pool, j.Client}
+			m.next[share] = max(m.next[share]-j.Charge, 0)
+		}
 		m.settle(j, &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_CANCELLED, Message: c.GetReason()})
 		return fsm.Result{Job: j.ID, Outcome: j.Outcome}
 	case j.State == running:

@@ -58,6 +58,7 @@ func (m *Model) expire(c *pb.ExpireLease) fsm.Result {
 
 func (m *Model) end(j *fsm.Job, a *fsm.Attempt, out *pb.Outcome) {
 	a.Outcome, a.Ended = out, m.now
+	m.learn(j, a)
 	m.emit(fsm.Event{Kind: fsm.AttemptEnded, Job: j.ID, Attempt: a.No, Lease: a.Lease, Pool: j.Pool, Worker: a.Worker, Client: j.Client, Outcome: out.GetKind()})
 	j.Lease = 0
 	infrastructure := out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST || out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_ERROR ||

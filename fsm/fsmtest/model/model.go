@@ -27,6 +27,7 @@ type Model struct {
 	workers map[[2]string]*fsm.Worker
 	hints   map[[3]string]int64 // pool, hint, worker
 	keys    map[[2]string]*key
+	costs   map[[3]string]*averages // pool, client, hint; a client's without a hint has the hint plain
 	caps    []*fsm.Capability
 
 	events []fsm.Event
@@ -49,7 +50,7 @@ type key struct {
 func New() *Model {
 	return &Model{
 		pools: map[string]*pool{}, clients: map[string]float64{}, next: map[[2]string]int64{},
-		workers: map[[2]string]*fsm.Worker{}, hints: map[[3]string]int64{}, keys: map[[2]string]*key{},
+		workers: map[[2]string]*fsm.Worker{}, hints: map[[3]string]int64{}, keys: map[[2]string]*key{}, costs: map[[3]string]*averages{},
 	}
 }
 
