@@ -300,6 +300,9 @@ func TestDataDirRefusals(t *testing.T) {
 		"log store cut off":    {func(d string) error { return os.Truncate(filepath.Join(d, boltLogFile), 4096*2) }, boltLogFile},
 		"log store garbage":    {func(d string) error { return os.WriteFile(filepath.Join(d, boltLogFile), make([]byte, 9000), 0o600) }, "damaged"},
 		"stable store garbage": {func(d string) error { return os.WriteFile(filepath.Join(d, stableFile), make([]byte, 9000), 0o600) }, "damaged"},
+		"log store emptied":    {func(d string) error { return os.Truncate(filepath.Join(d, boltLogFile), 0) }, "and had reached entry"},
+		"stable store gone":    {func(d string) error { return os.Remove(filepath.Join(d, stableFile)) }, "knows no term"},
+		"log store gone":       {func(d string) error { return os.Remove(filepath.Join(d, boltLogFile)) }, "and had reached entry"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newTestCluster(t, 1, nil)

@@ -31,6 +31,7 @@ type guardedLog struct {
 	metrics   *metrics
 	log       hclog.Logger
 	closing   chan struct{}
+	floor     *floor // nil until the node's stores are known to be sound
 
 	writing sync.Mutex // held by the one writer; guards the next three
 	failed  int        // times in a row
@@ -73,7 +74,10 @@ func (g *guardedLog) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Lo
 func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 	w := newWrite("append", func(s logStore) error { return s.StoreLogs(logs) })
 	w.first = logs[0].Index
-	return g.write(w)
+	if err := g.write(w); err != nil {
+		return err
+	}
+	return g.floor.begin(logs[len(logs)-1].Index)
 }
 
 // deleteChunk is how many entries are deleted in one transaction: appends take
@@ -87,8 +91,17 @@ func (g *guardedLog) DeleteRange(first, last uint64) error {
 	if err != nil || last < begin || last < first {
 		return err
 	}
+	end, err := g.LastIndex()
+	if err != nil {
+		return err
+	}
 	prefix := first <= begin
 	first = max(first, begin)
+	if last >= end {
+		if err := g.floor.lower(first); err != nil {
+			return err
+		}
+	}
 	if g.monotonic { // it drops whole files
 		return g.deleteRange(first, last)
 	}
@@ -290,6 +303,20 @@ func (g *guardedLog) read(do func(logStore) error) error {
 func (g *guardedLog) settle() {
 	g.writing.Lock()
 	defer g.writing.Unlock()
+}
+
+// noteFloor returns a last write to the stable store, of how far the log is when
+// the node stops. It is none while the disk gives trouble.
+func (g *guardedLog) noteFloor() func() {
+	if g.floor == nil || g.health.String() != "" || !g.writing.TryLock() {
+		return func() {}
+	}
+	defer g.writing.Unlock()
+	last, err := g.store.LastIndex()
+	if err != nil || g.broken > 0 {
+		return func() {}
+	}
+	return func() { g.floor.raise(last) }
 }
 
 // close waits at most a moment for a write that hangs.

@@ -134,9 +134,11 @@ func (g *guardedStable) probe(ctx context.Context) error {
 	}
 }
 
-func (g *guardedStable) close() error {
+// close performs a last write and waits at most a moment for it.
+func (g *guardedStable) close(last func()) error {
 	ended := make(chan error, 1)
 	go func() {
+		last()
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		ended <- g.store.Close()

@@ -113,9 +113,22 @@ func (n *Node) openStores() (err error) {
 	if n.snapshots, err = openSnapshots(c.DataDir, n.log.Named("snapshots")); err != nil {
 		return err
 	}
-	if n.hasState, err = checkLog(c.logPath(), n.logs.store, n.snapshots); err != nil {
+	stable := filepath.Join(c.DataDir, stableFile)
+	known, err := readFloor(n.stable.store, stable)
+	if err != nil {
 		return err
 	}
+	last, snapshot, err := checkLog(c.logPath(), n.logs.store, n.snapshots, known)
+	if err != nil {
+		return err
+	}
+	if n.hasState = last > 0 || snapshot > 0; n.hasState {
+		if err := checkTerm(n.stable.store, stable); err != nil {
+			return err
+		}
+	}
+	n.logs.floor = &floor{stable: n.stable, index: known}
+	n.logs.floor.raise(last)
 	return n.identify()
 }
 
@@ -141,11 +154,13 @@ func (n *Node) identify() error {
 
 func (n *Node) closeStores() error {
 	var errs []error
+	last := func() {}
 	if n.logs != nil && n.logs.store != nil {
+		last = n.logs.noteFloor()
 		errs = append(errs, n.logs.close())
 	}
 	if n.stable != nil && n.stable.store != nil {
-		errs = append(errs, n.stable.close())
+		errs = append(errs, n.stable.close(last))
 	}
 	if n.dir != nil {
 		errs = append(errs, n.dir.close())

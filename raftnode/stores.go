@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -39,17 +40,9 @@ func (c *Config) openLog() (logStore, error) {
 	var store logStore
 	switch c.LogStore {
 	case WAL:
-		dir := filepath.Join(c.DataDir, walLogDir)
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, explainDisk("make log store", dir, err)
-		}
-		segment := walSegment
-		if c.walSegment > 0 {
-			segment = c.walSegment
-		}
-		w, err := wal.Open(dir, wal.WithLogger(c.Logger.Named("wal")), wal.WithSegmentSize(segment))
+		w, err := c.openWAL(filepath.Join(c.DataDir, walLogDir))
 		if err != nil {
-			return nil, explainStore("open log store", dir, err)
+			return nil, err
 		}
 		store = w
 	default:
@@ -60,6 +53,25 @@ func (c *Config) openLog() (logStore, error) {
 		store = boltLog{b}
 	}
 	return &faultyLog{store, c.Faults}, nil
+}
+
+func (c *Config) openWAL(dir string) (w *wal.WAL, err error) {
+	defer faultsAsPanics()()
+	defer recoverCorruption(dir, &err)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, explainDisk("make log store", dir, err)
+	}
+	if err := checkBolt(filepath.Join(dir, metadb.FileName)); err != nil {
+		return nil, err
+	}
+	segment := walSegment
+	if c.walSegment > 0 {
+		segment = c.walSegment
+	}
+	if w, err = wal.Open(dir, wal.WithLogger(c.Logger.Named("wal")), wal.WithSegmentSize(segment)); err != nil {
+		return nil, explainStore("open log store", dir, err)
+	}
+	return w, nil
 }
 
 func (c *Config) openStable() (stableStore, error) {
@@ -89,9 +101,12 @@ func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
 	return store, nil
 }
 
-// checkBolt finds a file that is shorter than it says, before it is mapped into
-// memory: touching what is missing would kill the process.
-func checkBolt(path string) error {
+// checkBolt finds a file that is shorter than it says, before more of it is
+// touched, which would kill the process, and damaged pages: bolt's own scan of
+// them, in a goroutine of its own, ends with a panic that nobody can recover.
+func checkBolt(path string) (err error) {
+	defer faultsAsPanics()()
+	defer recoverCorruption(path, &err)
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
@@ -108,41 +123,43 @@ func checkBolt(path string) error {
 		if tx.Size() > info.Size() {
 			return explainStore("open store", path, fmt.Errorf("it is cut off: %d bytes of %d", info.Size(), tx.Size()))
 		}
-		return nil
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(_, _ []byte) error { return nil })
+		})
 	})
 }
 
 // checkLog reads the log's ends, and refuses a log that does not follow the
-// snapshots.
-func checkLog(path string, store raft.LogStore, snapshots raft.SnapshotStore) (hasState bool, err error) {
+// snapshots, or that ends before it had reached floor. It returns where the log
+// and the newest snapshot end.
+func checkLog(path string, store raft.LogStore, snapshots raft.SnapshotStore, floor uint64) (last, snapshot uint64, err error) {
 	defer faultsAsPanics()()
 	defer recoverCorruption(path, &err)
 	first, err := store.FirstIndex()
 	if err != nil {
-		return false, explainStore("read log store", path, err)
+		return 0, 0, explainStore("read log store", path, err)
 	}
-	last, err := store.LastIndex()
+	last, err = store.LastIndex()
 	if err != nil {
-		return false, explainStore("read log store", path, err)
+		return 0, 0, explainStore("read log store", path, err)
 	}
 	for _, index := range []uint64{first, last} {
 		if err := store.GetLog(index, &raft.Log{}); index > 0 && err != nil {
-			return false, explainStore("read log store", path, fmt.Errorf("entry %d: %w", index, err))
+			return 0, 0, explainStore("read log store", path, fmt.Errorf("entry %d: %w", index, err))
 		}
 	}
 	metas, err := snapshots.List()
 	if err != nil {
-		return false, fmt.Errorf("list snapshots: %w", err)
+		return 0, 0, fmt.Errorf("list snapshots: %w", err)
 	}
-	snapshot := uint64(0)
 	if len(metas) > 0 {
 		snapshot = metas[0].Index
 	}
 	if first > snapshot+1 {
-		return false, explainStore("read log store", path,
+		return 0, 0, explainStore("read log store", path,
 			fmt.Errorf("it begins at entry %d, and the newest readable snapshot in %s ends at %d", first, snapshotDir, snapshot))
 	}
-	return last > 0 || snapshot > 0, nil
+	return last, snapshot, checkFloor(path, last, snapshot, floor)
 }
 
 func openSnapshots(dir string, log hclog.Logger) (*raft.FileSnapshotStore, error) {
