@@ -72,6 +72,16 @@ func (c *command) signal(s syscall.Signal) {
 	c.w.must(c.cmd.Process.Signal(s))
 }
 
+// over says whether the command has ended.
+func (c *command) over() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // wait returns what the command left behind.
 func (c *command) wait() answer {
 	c.w.t.Helper()

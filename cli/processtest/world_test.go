@@ -49,7 +49,7 @@ func start(t *testing.T, c local.Config) *world {
 	cluster, err := local.Start(ctx, c)
 	w.must(err)
 	w.cluster, w.adminAt = cluster, filepath.Join(c.Dir, "admin.cap")
-	t.Logf("three nodes were ready after %v", time.Since(begun).Round(time.Millisecond))
+	t.Logf("the nodes were ready after %v", time.Since(begun).Round(time.Millisecond))
 	t.Cleanup(func() {
 		w.tellLogs()
 		w.wake()
