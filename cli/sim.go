@@ -30,19 +30,34 @@ event a line, and # begins a comment:
   failover                              a new leader, from a snapshot
   show                                  the pool, as weir pool show prints it
 
-It prints the decisions as they are made: "start JOB WORKER", "end JOB OUTCOME".`
+It prints the decisions as they are made: "start JOB WORKER", "end JOB OUTCOME".
+
+With --workload it runs generated load instead, and prints what two policies make
+of it side by side: those given, or fixed costs as OCluster has and the default.`
 
 func newSim(e *env) *cobra.Command {
 	var times bool
+	var load loadOptions
 	c := &cobra.Command{
-		Use: "sim FILE", Short: "Try the scheduler on virtual time", Long: simHelp,
-		Example: "  weir sim --times morning.sim",
-		Args:    cobra.ExactArgs(1),
+		Use: "sim FILE | sim --workload FILE.json", Short: "Try the scheduler on virtual time", Long: simHelp,
+		Example: "  weir sim --times morning.sim\n  weir sim --workload examples/sim/opam-ci.json --seeds 3",
+		Args: func(c *cobra.Command, args []string) error {
+			if load.file != "" {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
+			if load.file != "" {
+				return runWorkload(e, load)
+			}
 			return e.withInput(args[0], func(r io.Reader) error { return runScript(e, r, times) })
 		},
 	}
 	c.Flags().BoolVar(&times, "times", false, "put the virtual time in front of every line")
+	c.Flags().StringVar(&load.file, "workload", "", "run the load that this file describes")
+	c.Flags().StringArrayVar(&load.policies, "policy", nil, "what to run it with, as "+sim.Default.String()+"; at most twice")
+	c.Flags().IntVar(&load.seeds, "seeds", 0, "use only so many of its seeds (default all)")
 	return c
 }
 

@@ -76,3 +76,37 @@ func TestSimReadsStandardInput(t *testing.T) {
 		t.Errorf("exit code %d, printed %q, said %q", code, out.String(), errOut.String())
 	}
 }
+
+const smallLoad = `{
+  "lasts": "6h", "seeds": [1, 2, 3],
+  "workers": [{"count": 2, "slots": 1}],
+  "clients": [
+    {"name": "long", "rate": 1, "streams": [{"every": "1h", "min": 3, "max": 3, "uncached": "30m"}]},
+    {"name": "short", "rate": 1, "streams": [{"every": "10m", "after": "5m", "uncached": "10s"}]}
+  ]
+}`
+
+func TestSimComparesPolicies(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "load.json")
+	if err := os.WriteFile(file, []byte(smallLoad), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, said := run(t, "sim", "--workload", file, "--seeds", "2")
+	for _, want := range []string{"2 seeds", "CHANGE", "jobs", "54", "utilisation", "short p95", "+0.00 %"} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Fatalf("exit code %d, printed\n%s%s\nwithout %q", code, out, said, want)
+		}
+	}
+	_, one, _ := run(t, "sim", "--workload", file, "--policy", "learn=off")
+	if strings.Contains(one, "CHANGE") || !strings.Contains(one, "learn=off") {
+		t.Errorf("one policy printed\n%s", one)
+	}
+	for args, says := range map[string]string{
+		"--policy lern=on": `unknown word "lern=on"`, "--workload nowhere.json": "nowhere.json", "extra": "unknown command",
+	} {
+		code, _, said := run(t, append([]string{"sim", "--workload", file}, strings.Fields(args)...)...)
+		if code != exitUsage || !strings.Contains(said, says) {
+			t.Errorf("%s: exit code %d, said %q; want %q", args, code, said, says)
+		}
+	}
+}
