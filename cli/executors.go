@@ -24,6 +24,8 @@ type engines struct {
 	runner *supervise.Runner
 	source *gitsource.Source
 	log    hclog.Logger
+
+	obuilder obuilderEngine
 }
 
 // build implements workerd.Build.
@@ -51,14 +53,25 @@ func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	commands, err := command.New(command.Config{
+	executors := map[string]executor.Executor{}
+	if x.cfg.AllowCommand {
+		if executors["command"], err = x.commands(env, jobUser); err != nil {
+			return nil, err
+		}
+	}
+	if x.cfg.AllowOBuilder {
+		if executors["obuilder"], err = x.obuilder.open(env, x.source, jobUser, x.cfg.PassEnv); err != nil {
+			return nil, err
+		}
+	}
+	return executors, nil
+}
+
+func (x *engines) commands(env workerd.Env, jobUser *supervise.User) (executor.Executor, error) {
+	return command.New(command.Config{
 		WorkDir: env.WorkDir, Runner: x.runner, Source: x.source, JobUser: jobUser, PassEnv: x.cfg.PassEnv,
 		Grace: x.cfg.Grace, Hide: []string{env.StateDir}, Log: env.Logger.Named("command"),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return map[string]executor.Executor{"command": commands}, nil
 }
 
 // gitEnvironment is what of the worker's environment git needs to reach a
@@ -89,8 +102,9 @@ func (x *engines) maintain(ctx context.Context) {
 	}
 }
 
-// close ends the supervisors.
+// close ends the engine and the supervisors.
 func (x *engines) close() {
+	x.obuilder.close()
 	if x.runner != nil {
 		x.runner.Close()
 	}

@@ -132,6 +132,10 @@ func showSpec(t *ui.Table, s *pb.JobSpec) {
 			t.Row("directory", ui.Clean(cmd.Dir))
 		}
 	}
+	if o := s.GetObuilder(); o != nil {
+		first, _, _ := strings.Cut(o.Spec, "\n")
+		t.Row("obuilder", ui.Clip(first, 64))
+	}
 	if s.Git != nil {
 		t.Row("repository", ui.Clip(s.Git.Url, 64))
 		t.Row("commits", ui.Clip(strings.Join(s.Git.Commits, " "), 64))

@@ -14,6 +14,7 @@ import (
 	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/workerd"
 )
 
 // defaultRetryFor rides out a cluster without a quorum.
@@ -36,19 +37,20 @@ type submitOptions struct {
 	retryFor   time.Duration
 	requestKey string
 	onBehalf   string
+	obuilder   string
 }
 
 func newSubmit(e *env) *cobra.Command {
 	var o submitOptions
 	c := &cobra.Command{
-		Use:   "submit --pool POOL [flags] -- COMMAND [ARG...]",
+		Use:   "submit --pool POOL [flags] {-- COMMAND [ARG...] | --obuilder FILE}",
 		Short: "Submit a build and follow it to its end",
 		Long: "Submit a build and follow it to its end: what weir has to say goes to standard error, the build's own\n" +
 			"log to standard output. Ctrl-C and SIGTERM ask the cluster to cancel the build; a lost connection does not.\n" +
 			"The command runs with a minimal environment (see the README), in the checkout of --repo if one is given.\n\n" + exitHelp,
 		Example: "  weir submit --pool linux -- make test\n" +
-			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app -- go test ./...",
-		Args: cobra.MinimumNArgs(1),
+			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app -- go test ./...\n" +
+			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app --obuilder app.spec",
 		RunE: func(c *cobra.Command, args []string) error { return runSubmit(c, e, o, args) },
 	}
 	e.addClientFlags(c)
@@ -69,6 +71,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.StringArrayVar(&o.commits, "commit", nil, "full hash of the commit to check out; more are merged onto the first")
 	f.StringArrayVar(&o.env, "env", nil, "NAME=VALUE for the command; not for secrets")
 	f.StringVar(&o.dir, "dir", "", "directory of the checkout to run in")
+	f.StringVar(&o.obuilder, "obuilder", "", "OBuilder spec to build instead of a command; it copies from the checkout of --repo")
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
 	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
 	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
@@ -80,18 +83,13 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.onBehalf, "client", "", "submit as this client (admin and operator capabilities)")
 }
 
-func (o *submitOptions) request(argv []string, now time.Time) (*pb.SubmitRequest, error) {
-	cmd := &pb.CommandJob{Argv: argv, Dir: o.dir}
-	for _, text := range o.env {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok {
-			return nil, usageError("--env %q: want NAME=VALUE", name)
-		}
-		cmd.Env = append(cmd.Env, &pb.EnvVar{Name: name, Value: value})
-	}
+func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error) {
 	spec := &pb.JobSpec{
-		Kind: &pb.JobSpec_Command{Command: cmd}, CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots,
+		CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots,
 		TimeLimitMs: o.timeout.Milliseconds(), LogLimitBytes: o.logLimit,
+	}
+	if err := o.setKind(e, spec, argv); err != nil {
+		return nil, err
 	}
 	for _, text := range o.labels {
 		name, value, ok := strings.Cut(text, "=")
@@ -111,15 +109,51 @@ func (o *submitOptions) request(argv []string, now time.Time) (*pb.SubmitRequest
 	case o.repo != "":
 		spec.Git = &pb.GitContext{Url: o.repo, Commits: o.commits}
 	}
-	key := client.NewRequestKey(now)
+	key := client.NewRequestKey(e.now())
 	if o.requestKey != "" {
 		key.Id = o.requestKey
 	}
 	return &pb.SubmitRequest{Pool: o.pool, Spec: spec, Key: key, Client: o.onBehalf}, nil
 }
 
+// setKind says what the job is: a command, or a spec.
+func (o *submitOptions) setKind(e *env, spec *pb.JobSpec, argv []string) error {
+	switch {
+	case o.obuilder != "" && (len(argv) > 0 || len(o.env) > 0 || o.dir != ""):
+		return usageError("--obuilder: a spec says itself what to run, with which environment and where: leave out the command, --env and --dir")
+	case o.obuilder != "":
+		return o.setOBuilder(e, spec)
+	case len(argv) == 0:
+		return usageError("nothing to build: give a command after --, or a spec with --obuilder FILE")
+	}
+	cmd := &pb.CommandJob{Argv: argv, Dir: o.dir}
+	for _, text := range o.env {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return usageError("--env %q: want NAME=VALUE", name)
+		}
+		cmd.Env = append(cmd.Env, &pb.EnvVar{Name: name, Value: value})
+	}
+	spec.Kind = &pb.JobSpec_Command{Command: cmd}
+	return nil
+}
+
+// setOBuilder sends a spec that is right, to workers that know the language.
+func (o *submitOptions) setOBuilder(e *env, spec *pb.JobSpec) error {
+	text, s, err := e.readSpec(o.obuilder)
+	if err != nil {
+		return err
+	}
+	if ids := s.Secrets(); len(ids) > 0 {
+		return usageError("%s: the spec needs secrets (%s), which jobs cannot carry: build it with `weir obuilder build`", o.obuilder, strings.Join(ids, ", "))
+	}
+	spec.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: text}}
+	spec.Labels = append(spec.Labels, &pb.Label{Name: workerd.OBuilderLabel, Value: "yes"})
+	return nil
+}
+
 func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
-	req, err := o.request(argv, e.now())
+	req, err := o.request(e, argv)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 func newWorker(e *env) *cobra.Command {
 	cfg := workerd.Default()
 	cfg.Version = Version
+	var obuilder obuilderEngine
 	c := &cobra.Command{
 		Use:   "worker --connect CAP --state-dir DIR",
 		Short: "Run a build worker; list and forget workers",
@@ -32,17 +33,18 @@ func newWorker(e *env) *cobra.Command {
 			if err := cfg.Complete(); err != nil {
 				return usageError("%w", err)
 			}
-			return runWorker(c, e, cfg)
+			return runWorker(c, e, cfg, obuilder)
 		},
 	}
 	cfg.AddFlags(c.Flags())
+	obuilder.addFlags(c.Flags())
 	addConfigFlag(c.Flags())
 	c.AddCommand(newWorkerList(e), newWorkerForget(e))
 	return c
 }
 
-func runWorker(c *cobra.Command, e *env, cfg workerd.Config) error {
-	x := &engines{cfg: cfg}
+func runWorker(c *cobra.Command, e *env, cfg workerd.Config, obuilder obuilderEngine) error {
+	x := &engines{cfg: cfg, obuilder: obuilder}
 	defer x.close()
 	w, err := workerd.Open(cfg, x.build, cfg.NewLogger(e.stderr))
 	if err != nil {
@@ -51,6 +53,7 @@ func runWorker(c *cobra.Command, e *env, cfg workerd.Config) error {
 	upkeep, endUpkeep := context.WithCancel(c.Context())
 	var background sync.WaitGroup
 	background.Go(func() { x.maintain(upkeep) })
+	background.Go(func() { x.obuilder.maintain(upkeep) })
 	defer func() { endUpkeep(); background.Wait() }()
 	interrupts := listen()
 	defer interrupts.stop()

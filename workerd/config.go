@@ -32,11 +32,12 @@ type Config struct {
 	Labels []string // name=value
 
 	// What it runs.
-	Slots        int
-	AllowCommand bool
-	JobUser      string
-	PassEnv      []string
-	WorkDir      string // empty: beside the state directory
+	Slots         int
+	AllowCommand  bool
+	AllowOBuilder bool
+	JobUser       string
+	PassEnv       []string
+	WorkDir       string // empty: beside the state directory
 
 	// Tuning.
 	Grace         time.Duration
@@ -54,6 +55,9 @@ type Config struct {
 
 	capability capability.Capability // set by Complete
 }
+
+// OBuilderLabel is the label of workers that run OBuilder jobs.
+const OBuilderLabel = "obuilder"
 
 // DefaultMetricsListen is where a worker serves its metrics without being told.
 const DefaultMetricsListen = "127.0.0.1:7002"
@@ -84,6 +88,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 
 	fs.IntVar(&c.Slots, "slots", c.Slots, "how many slots the jobs that run at the same time may take together")
 	fs.BoolVar(&c.AllowCommand, "allow-command", c.AllowCommand, "run command jobs: programs on this host, as --job-user")
+	fs.BoolVar(&c.AllowOBuilder, "allow-obuilder", c.AllowOBuilder, "run OBuilder jobs, as root and in containers; the worker gets the label "+OBuilderLabel+"=yes, which such jobs ask for")
 	fs.StringVar(&c.JobUser, "job-user", c.JobUser, "user that jobs run as (required as root; without it they run as the worker's own user and can read its secrets)")
 	fs.StringSliceVar(&c.PassEnv, "pass-env", c.PassEnv, "variables of the worker's environment that jobs get too; repeat it or separate by commas")
 	fs.StringVar(&c.WorkDir, "work-dir", c.WorkDir, "directory of checkouts, outside the state directory (default: the state directory's name with -work)")
@@ -136,8 +141,9 @@ func (c *Config) Validate() error {
 		bad(named != c.Pool, "--pool %s: the capability is for pool %s: leave the flag out, or ask for a capability of pool %s ('weir cap create')", c.Pool, named, c.Pool)
 	}
 	bad(c.Slots < 1 || c.Slots > maxSlots, "--slots %d: give a number from 1 to %d", c.Slots, maxSlots)
-	bad(!c.AllowCommand, "there is nothing that this worker may run: give --allow-command")
-	bad(c.AllowCommand && c.JobUser == "" && os.Geteuid() == 0,
+	bad(!c.AllowCommand && !c.AllowOBuilder, "there is nothing that this worker may run: give --allow-command or --allow-obuilder")
+	bad(c.AllowOBuilder && os.Geteuid() != 0, "--allow-obuilder: such jobs need a worker that is root, for mounts and containers")
+	bad(c.JobUser == "" && os.Geteuid() == 0,
 		"--job-user is missing: as root, name the user that jobs run as")
 	bad(c.StateDir != "" && within(c.WorkDir, c.StateDir),
 		"--work-dir %s is inside the state directory, which jobs must not reach: name another", c.WorkDir)
@@ -175,6 +181,9 @@ func (c *Config) labels() ([]*pb.Label, error) {
 			return nil, fmt.Errorf("--label %q: give name=value", text)
 		}
 		labels = append(labels, &pb.Label{Name: name, Value: value})
+	}
+	if c.AllowOBuilder {
+		labels = append(labels, &pb.Label{Name: OBuilderLabel, Value: "yes"})
 	}
 	slices.SortFunc(labels, func(a, b *pb.Label) int { return strings.Compare(a.Name, b.Name) })
 	for i := range labels[min(1, len(labels)):] {

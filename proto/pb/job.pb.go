@@ -263,6 +263,7 @@ type JobSpec struct {
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*JobSpec_Command
+	//	*JobSpec_Obuilder
 	Kind          isJobSpec_Kind `protobuf_oneof:"kind"`
 	Git           *GitContext    `protobuf:"bytes,10,opt,name=git,proto3" json:"git,omitempty"`                                             // absent: the job runs in an empty directory
 	CacheHint     string         `protobuf:"bytes,11,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`                // jobs with the same hint like the same worker
@@ -316,6 +317,15 @@ func (x *JobSpec) GetCommand() *CommandJob {
 	if x != nil {
 		if x, ok := x.Kind.(*JobSpec_Command); ok {
 			return x.Command
+		}
+	}
+	return nil
+}
+
+func (x *JobSpec) GetObuilder() *ObuilderJob {
+	if x != nil {
+		if x, ok := x.Kind.(*JobSpec_Obuilder); ok {
+			return x.Obuilder
 		}
 	}
 	return nil
@@ -375,10 +385,16 @@ type isJobSpec_Kind interface {
 }
 
 type JobSpec_Command struct {
-	Command *CommandJob `protobuf:"bytes,1,opt,name=command,proto3,oneof"` // 2 to 9 are kept for other kinds of job.
+	Command *CommandJob `protobuf:"bytes,1,opt,name=command,proto3,oneof"`
+}
+
+type JobSpec_Obuilder struct {
+	Obuilder *ObuilderJob `protobuf:"bytes,2,opt,name=obuilder,proto3,oneof"` // 3 to 9 are kept for other kinds of job.
 }
 
 func (*JobSpec_Command) isJobSpec_Kind() {}
+
+func (*JobSpec_Obuilder) isJobSpec_Kind() {}
 
 // CommandJob runs one program on the worker's host.
 type CommandJob struct {
@@ -441,6 +457,51 @@ func (x *CommandJob) GetDir() string {
 	return ""
 }
 
+// ObuilderJob builds an OBuilder spec; the checkout is what it copies from.
+type ObuilderJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          string                 `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObuilderJob) Reset() {
+	*x = ObuilderJob{}
+	mi := &file_weir_v1_job_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObuilderJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObuilderJob) ProtoMessage() {}
+
+func (x *ObuilderJob) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObuilderJob.ProtoReflect.Descriptor instead.
+func (*ObuilderJob) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ObuilderJob) GetSpec() string {
+	if x != nil {
+		return x.Spec
+	}
+	return ""
+}
+
 type EnvVar struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -451,7 +512,7 @@ type EnvVar struct {
 
 func (x *EnvVar) Reset() {
 	*x = EnvVar{}
-	mi := &file_weir_v1_job_proto_msgTypes[2]
+	mi := &file_weir_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +524,7 @@ func (x *EnvVar) String() string {
 func (*EnvVar) ProtoMessage() {}
 
 func (x *EnvVar) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[2]
+	mi := &file_weir_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +537,7 @@ func (x *EnvVar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVar.ProtoReflect.Descriptor instead.
 func (*EnvVar) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EnvVar) GetName() string {
@@ -503,7 +564,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +576,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +589,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Label) GetName() string {
@@ -557,7 +618,7 @@ type GitContext struct {
 
 func (x *GitContext) Reset() {
 	*x = GitContext{}
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +630,7 @@ func (x *GitContext) String() string {
 func (*GitContext) ProtoMessage() {}
 
 func (x *GitContext) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +643,7 @@ func (x *GitContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GitContext.ProtoReflect.Descriptor instead.
 func (*GitContext) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GitContext) GetUrl() string {
@@ -613,7 +674,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +686,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +699,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Outcome) GetKind() OutcomeKind {
@@ -693,7 +754,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +766,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +779,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -790,7 +851,7 @@ type LogInfo struct {
 
 func (x *LogInfo) Reset() {
 	*x = LogInfo{}
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +863,7 @@ func (x *LogInfo) String() string {
 func (*LogInfo) ProtoMessage() {}
 
 func (x *LogInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +876,7 @@ func (x *LogInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogInfo.ProtoReflect.Descriptor instead.
 func (*LogInfo) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogInfo) GetBytes() int64 {
@@ -870,7 +931,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +943,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +956,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1023,7 +1084,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1096,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1109,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Pool) GetName() string {
@@ -1143,7 +1204,7 @@ type PoolConfig struct {
 
 func (x *PoolConfig) Reset() {
 	*x = PoolConfig{}
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1216,7 @@ func (x *PoolConfig) String() string {
 func (*PoolConfig) ProtoMessage() {}
 
 func (x *PoolConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1229,7 @@ func (x *PoolConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolConfig.ProtoReflect.Descriptor instead.
 func (*PoolConfig) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PoolConfig) GetLeaseTtlMs() int64 {
@@ -1282,7 +1343,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1355,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1368,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Worker) GetPool() string {
@@ -1398,7 +1459,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1471,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1484,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Client) GetName() string {
@@ -1463,7 +1524,7 @@ type Capability struct {
 
 func (x *Capability) Reset() {
 	*x = Capability{}
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1536,7 @@ func (x *Capability) String() string {
 func (*Capability) ProtoMessage() {}
 
 func (x *Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1549,7 @@ func (x *Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capability.ProtoReflect.Descriptor instead.
 func (*Capability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Capability) GetId() string {
@@ -1544,9 +1605,10 @@ var File_weir_v1_job_proto protoreflect.FileDescriptor
 
 const file_weir_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x11weir/v1/job.proto\x12\aweir.v1\"\xaa\x02\n" +
+	"\x11weir/v1/job.proto\x12\aweir.v1\"\xde\x02\n" +
 	"\aJobSpec\x12/\n" +
-	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobH\x00R\acommand\x12%\n" +
+	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobH\x00R\acommand\x122\n" +
+	"\bobuilder\x18\x02 \x01(\v2\x14.weir.v1.ObuilderJobH\x00R\bobuilder\x12%\n" +
 	"\x03git\x18\n" +
 	" \x01(\v2\x13.weir.v1.GitContextR\x03git\x12\x1d\n" +
 	"\n" +
@@ -1561,7 +1623,9 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"CommandJob\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12!\n" +
 	"\x03env\x18\x02 \x03(\v2\x0f.weir.v1.EnvVarR\x03env\x12\x10\n" +
-	"\x03dir\x18\x03 \x01(\tR\x03dir\"2\n" +
+	"\x03dir\x18\x03 \x01(\tR\x03dir\"!\n" +
+	"\vObuilderJob\x12\x12\n" +
+	"\x04spec\x18\x01 \x01(\tR\x04spec\"2\n" +
 	"\x06EnvVar\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"1\n" +
@@ -1718,7 +1782,7 @@ func file_weir_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_weir_v1_job_proto_goTypes = []any{
 	(JobState)(0),       // 0: weir.v1.JobState
 	(OutcomeKind)(0),    // 1: weir.v1.OutcomeKind
@@ -1726,41 +1790,43 @@ var file_weir_v1_job_proto_goTypes = []any{
 	(CapabilityKind)(0), // 3: weir.v1.CapabilityKind
 	(*JobSpec)(nil),     // 4: weir.v1.JobSpec
 	(*CommandJob)(nil),  // 5: weir.v1.CommandJob
-	(*EnvVar)(nil),      // 6: weir.v1.EnvVar
-	(*Label)(nil),       // 7: weir.v1.Label
-	(*GitContext)(nil),  // 8: weir.v1.GitContext
-	(*Outcome)(nil),     // 9: weir.v1.Outcome
-	(*Attempt)(nil),     // 10: weir.v1.Attempt
-	(*LogInfo)(nil),     // 11: weir.v1.LogInfo
-	(*Job)(nil),         // 12: weir.v1.Job
-	(*Pool)(nil),        // 13: weir.v1.Pool
-	(*PoolConfig)(nil),  // 14: weir.v1.PoolConfig
-	(*Worker)(nil),      // 15: weir.v1.Worker
-	(*Client)(nil),      // 16: weir.v1.Client
-	(*Capability)(nil),  // 17: weir.v1.Capability
+	(*ObuilderJob)(nil), // 6: weir.v1.ObuilderJob
+	(*EnvVar)(nil),      // 7: weir.v1.EnvVar
+	(*Label)(nil),       // 8: weir.v1.Label
+	(*GitContext)(nil),  // 9: weir.v1.GitContext
+	(*Outcome)(nil),     // 10: weir.v1.Outcome
+	(*Attempt)(nil),     // 11: weir.v1.Attempt
+	(*LogInfo)(nil),     // 12: weir.v1.LogInfo
+	(*Job)(nil),         // 13: weir.v1.Job
+	(*Pool)(nil),        // 14: weir.v1.Pool
+	(*PoolConfig)(nil),  // 15: weir.v1.PoolConfig
+	(*Worker)(nil),      // 16: weir.v1.Worker
+	(*Client)(nil),      // 17: weir.v1.Client
+	(*Capability)(nil),  // 18: weir.v1.Capability
 }
 var file_weir_v1_job_proto_depIdxs = []int32{
 	5,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
-	8,  // 1: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
-	7,  // 2: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
-	6,  // 3: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
-	1,  // 4: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
-	9,  // 5: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
-	11, // 6: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
-	4,  // 7: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
-	0,  // 8: weir.v1.Job.state:type_name -> weir.v1.JobState
-	9,  // 9: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
-	10, // 10: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
-	14, // 11: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	14, // 12: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
-	2,  // 13: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
-	7,  // 14: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	3,  // 15: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	6,  // 1: weir.v1.JobSpec.obuilder:type_name -> weir.v1.ObuilderJob
+	9,  // 2: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
+	8,  // 3: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
+	7,  // 4: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
+	1,  // 5: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
+	10, // 6: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
+	12, // 7: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
+	4,  // 8: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
+	0,  // 9: weir.v1.Job.state:type_name -> weir.v1.JobState
+	10, // 10: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
+	11, // 11: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
+	15, // 12: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
+	15, // 13: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	2,  // 14: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
+	8,  // 15: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	3,  // 16: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }
@@ -1770,6 +1836,7 @@ func file_weir_v1_job_proto_init() {
 	}
 	file_weir_v1_job_proto_msgTypes[0].OneofWrappers = []any{
 		(*JobSpec_Command)(nil),
+		(*JobSpec_Obuilder)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1777,7 +1844,7 @@ func file_weir_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_job_proto_rawDesc), len(file_weir_v1_job_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -33,10 +33,16 @@ func validateSpec(s *pb.JobSpec) error {
 	if s == nil {
 		return invalid("the job has no description")
 	}
-	if s.GetCommand() == nil {
-		return invalid("the job is of a kind that this cluster does not know: use a command job, or upgrade the nodes")
+	checks := []func(*pb.JobSpec) error{checkGit, checkNeeds, checkBounds}
+	switch s.Kind.(type) {
+	case *pb.JobSpec_Command:
+		checks = append([]func(*pb.JobSpec) error{checkCommand, checkEnv, checkDir}, checks...)
+	case *pb.JobSpec_Obuilder:
+		checks = append(checks, checkOBuilder)
+	default:
+		return invalid("the job is of a kind that this cluster does not know: use a command or an OBuilder job, or upgrade the nodes")
 	}
-	for _, check := range []func(*pb.JobSpec) error{checkCommand, checkEnv, checkDir, checkGit, checkNeeds, checkBounds} {
+	for _, check := range checks {
 		if err := check(s); err != nil {
 			return err
 		}
@@ -61,6 +67,18 @@ func checkCommand(s *pb.JobSpec) error {
 	}
 	if size > MaxArgBytes {
 		return invalid("the command's arguments are %d bytes, at most %d are allowed: put long ones in a file of the repository", size, MaxArgBytes)
+	}
+	return nil
+}
+
+// checkOBuilder leaves the language to clients and workers, who know it.
+func checkOBuilder(s *pb.JobSpec) error {
+	text := s.GetObuilder().GetSpec()
+	switch {
+	case strings.TrimSpace(text) == "":
+		return invalid("the job's OBuilder spec is empty")
+	case strings.ContainsRune(text, 0):
+		return invalid("the job's OBuilder spec contains a zero byte")
 	}
 	return nil
 }

@@ -19,9 +19,16 @@ func TestSpecRefusals(t *testing.T) {
 		change func(*pb.JobSpec)
 		want   string // empty: accepted
 	}{
-		"good":                {func(*pb.JobSpec) {}, ""},
-		"no git":              {func(s *pb.JobSpec) { s.Git = nil }, ""},
-		"no kind":             {func(s *pb.JobSpec) { s.Kind = nil }, "kind that this cluster does not know"},
+		"good":             {func(*pb.JobSpec) {}, ""},
+		"no git":           {func(s *pb.JobSpec) { s.Git = nil }, ""},
+		"no kind":          {func(s *pb.JobSpec) { s.Kind = nil }, "kind that this cluster does not know"},
+		"obuilder":         {func(s *pb.JobSpec) { s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: "((from x))"}} }, ""},
+		"empty obuilder":   {func(s *pb.JobSpec) { s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: " \n"}} }, "spec is empty"},
+		"zero in obuilder": {func(s *pb.JobSpec) { s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: "((from \x00))"}} }, "zero byte"},
+		"obuilder, bad git": {func(s *pb.JobSpec) {
+			s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: "x"}}
+			s.Git.Commits = nil
+		}, "0 commits"},
 		"no command":          {func(s *pb.JobSpec) { s.GetCommand().Argv = nil }, "no command"},
 		"empty command":       {func(s *pb.JobSpec) { s.GetCommand().Argv = []string{"", "x"} }, "no command"},
 		"1024 arguments":      {func(s *pb.JobSpec) { s.GetCommand().Argv = strings.Split(strings.Repeat("x ", 1023)+"x", " ") }, ""},

@@ -110,6 +110,9 @@ func (e *Engine) Close() error {
 	return e.Sync()
 }
 
+// Dir is where results are kept.
+func (e *Engine) Dir() string { return e.dir }
+
 // Count is how many results are kept.
 func (e *Engine) Count() int {
 	e.mu.Lock()

@@ -220,6 +220,25 @@ func TestPrune(t *testing.T) {
 	})
 }
 
+func TestMakeRoom(t *testing.T) {
+	b := newBench(t, "overlay")
+	b.build(b.request(`(run (shell "echo 1")) (run (shell "echo 2")) (run (shell "echo 3"))`))
+	for _, c := range []struct {
+		room    obuilder.Room
+		removed int
+		enough  bool
+	}{
+		{obuilder.Room{}, 0, true},
+		{obuilder.Room{Results: 2}, 2, true},
+		{obuilder.Room{Free: obuilder.Space{Bytes: 0.001, Inodes: 0.001}}, 0, true},
+		{obuilder.Room{Free: obuilder.Space{Bytes: 101}}, 2, false},
+	} {
+		if removed, enough, err := b.MakeRoom(t.Context(), c.room); removed != c.removed || enough != c.enough || err != nil {
+			t.Errorf("%+v: removed %d, enough %v, %v", c.room, removed, enough, err)
+		}
+	}
+}
+
 func TestHealthcheckAndDelete(t *testing.T) {
 	b := newBench(t, "overlay")
 	for range 2 {

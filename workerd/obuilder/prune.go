@@ -36,6 +36,41 @@ func (e *Engine) Prune(ctx context.Context, before time.Time, n int) (int, error
 	return n, nil
 }
 
+// Room is what must be left for builds to come.
+type Room struct {
+	Free    Space // at least, in percent
+	Results int   // at most; 0: any number
+}
+
+// pruneAtOnce is how many results go before the disk is asked again.
+const pruneAtOnce = 10
+
+// MakeRoom prunes until there is room, or nothing is left to prune, and says how
+// many results it removed and whether there is room now.
+func (e *Engine) MakeRoom(ctx context.Context, r Room) (removed int, enough bool, err error) {
+	for {
+		free, err := e.Free()
+		if err != nil {
+			return removed, false, err
+		}
+		excess := 0
+		if r.Results > 0 {
+			excess = max(0, e.Count()-r.Results)
+		}
+		if free.Bytes < r.Free.Bytes || free.Inodes < r.Free.Inodes {
+			excess = max(excess, pruneAtOnce)
+		}
+		if excess == 0 {
+			return removed, true, nil
+		}
+		n, err := e.Prune(ctx, time.Now(), excess)
+		removed += n
+		if err != nil || n == 0 {
+			return removed, false, err
+		}
+	}
+}
+
 func (e *Engine) oldestLeaf(before time.Time) string {
 	parents := e.index.parents()
 	oldest := ""

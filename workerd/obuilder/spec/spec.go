@@ -20,6 +20,22 @@ type Spec struct {
 	end  sexp.Pos
 }
 
+// Secrets are the ids of the secrets that the spec asks for, in order.
+func (s *Spec) Secrets() []string {
+	var ids []string
+	for _, b := range s.Builds {
+		ids = append(ids, b.Spec.Secrets()...)
+	}
+	for _, step := range s.Steps {
+		if run, ok := step.Op.(Run); ok {
+			for _, m := range run.Secrets {
+				ids = append(ids, m.ID)
+			}
+		}
+	}
+	return ids
+}
+
 // Build is a nested spec with a name.
 type Build struct {
 	Name string
