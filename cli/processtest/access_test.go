@@ -23,6 +23,7 @@ func TestAccess(t *testing.T) {
 	w.client("tests")
 	t.Run("revoked-reader", func(t *testing.T) { testRevokedReader(w.in(t)) })
 	t.Run("revoked-worker", func(t *testing.T) { testRevokedWorker(w.in(t)) })
+	t.Run("secrets", func(t *testing.T) { testSecrets(w.in(t)) })
 	t.Run("wrong", func(t *testing.T) { testWrongCapability(w.in(t)) })
 	t.Run("expired", func(t *testing.T) { testExpiredCertificate(w.in(t)) })
 }

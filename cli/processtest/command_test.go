@@ -2,6 +2,7 @@ package processtest
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -51,9 +52,18 @@ func (t *text) has(part string) bool { return strings.Contains(t.String(), part)
 // begin starts a command with a capability's file; its arguments follow.
 func (w *world) begin(capFile string, args ...string) *command {
 	w.t.Helper()
+	return w.beginTo(nil, capFile, args...)
+}
+
+// beginTo is begin with the output elsewhere.
+func (w *world) beginTo(stdout io.Writer, capFile string, args ...string) *command {
+	w.t.Helper()
 	c := &command{w: w, cmd: exec.Command(binary, args...), out: &text{}, err: &text{}, done: make(chan struct{}), begun: time.Now()}
 	c.cmd.Env = append(os.Environ(), "WEIR_CAPABILITY="+capFile)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.err
+	if stdout != nil {
+		c.cmd.Stdout = stdout
+	}
 	w.must(c.cmd.Start())
 	go func() { // ends with the process
 		defer close(c.done)

@@ -21,7 +21,15 @@ import (
 // submitting builds. Afterwards the ledger is held against the cluster.
 func TestEveryRoleDies(t *testing.T) {
 	t.Parallel()
-	w := start(t, local.Config{})
+	for _, store := range []string{"bolt", "wal"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			testEveryRoleDies(start(t, local.Config{LogStore: store}))
+		})
+	}
+}
+
+func testEveryRoleDies(w *world) {
 	capFile := w.pool("p", &pb.PoolConfig{BackoffMs: 50, Attempts: 5})
 	ci := w.client("ci")
 	w.worker("p", "w1", capFile, 3)
@@ -45,12 +53,12 @@ func TestEveryRoleDies(t *testing.T) {
 	load.end()
 
 	extra := w.ledger.verify(pb.OutcomeKind_OUTCOME_WORKER_RESTARTED)
-	t.Logf("%d builds, %d attempts more than one each; %d ran on the worker as it died", len(w.ledger.jobs), extra, running)
+	w.t.Logf("%d builds, %d attempts more than one each; %d ran on the worker as it died", len(w.ledger.jobs), extra, running)
 	if extra > 3 {
-		t.Errorf("%d attempts were repeated, and only 3 could run on the worker that died", extra)
+		w.t.Errorf("%d attempts were repeated, and only 3 could run on the worker that died", extra)
 	}
 	if second.Signal(syscall.Signal(0)) != nil {
-		t.Error("the second worker did not live to the end")
+		w.t.Error("the second worker did not live to the end")
 	}
 }
 

@@ -289,12 +289,11 @@ func testClonedWorker(w *world) {
 	w.must(impostors["stranger"].Stop())
 }
 
-// All workers die at once. The leader suspects itself first: it hands its office
+// All workers are gone at once: one is dead, one stands still. The leader suspects itself first: it hands its office
 // over and waits one more time to live. Then the leases expire, and the jobs go
 // on when there are workers again.
 func testAllWorkersDead(w *world) {
 	capFile := w.pool("dead", &pb.PoolConfig{BackoffMs: 50})
-	before, _ := w.leader()
 	var workers []*local.Process
 	for _, name := range []string{"d1", "d2"} {
 		workers = append(workers, w.worker("dead", name, capFile, 2))
@@ -306,10 +305,11 @@ func testAllWorkersDead(w *world) {
 	for i := range jobs {
 		w.until("all builds", func() bool { return w.alive(fmt.Sprintf("job-%d-", i)) })
 	}
+	before, _ := w.leader()
 	killed := time.Now()
-	for _, p := range workers {
-		p.Kill()
-	}
+	workers[0].Kill()
+	w.must(workers[1].Signal(syscall.SIGSTOP))
+	defer func() { _ = workers[1].Signal(syscall.SIGCONT) }()
 	w.until("the leader to try a transfer", func() bool {
 		text, _ := os.ReadFile(filepath.Join(before.Dir, "log"))
 		return strings.Contains(string(text), "many workers fell silent at once")
