@@ -46,8 +46,9 @@ examples: build ## run everything under examples/
 
 bench: build ## measure everything against its limit; takes some minutes
 	@bin/weir bench
+	@$(GO) test -run '^$$' -bench . -benchtime 20x ./workerd/obuilder
 
-deps: ## install what tests and demo need besides Go: git, iproute2, iptables
+deps: ## install what tests and demo need besides Go: git, iproute2, iptables, runc, busybox
 	@.ci/deps
 
 clean: ## remove what was built

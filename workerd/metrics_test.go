@@ -16,6 +16,8 @@ import (
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
 	"github.com/weirbuild/weir/workerd/logship"
+	"github.com/weirbuild/weir/workerd/obuilder"
+	"github.com/weirbuild/weir/workerd/obuilder/copystore"
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
@@ -31,6 +33,15 @@ func TestTheMetricsAreDocumented(t *testing.T) {
 	build := func(e Env) (map[string]executor.Executor, error) {
 		registry = e.Registerer.(*prometheus.Registry)
 		_, err := gitsource.New(t.Context(), gitsource.Config{Dir: filepath.Join(e.StateDir, "git"), Runner: runner, Metrics: e.Registerer})
+		if err != nil {
+			return nil, err
+		}
+		store, err := copystore.Open(filepath.Join(e.StateDir, "trees"))
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		_, err = obuilder.Open(obuilder.Config{Dir: filepath.Join(e.StateDir, "obuilder"), Store: store, Metrics: e.Registerer})
 		return nil, err
 	}
 	w, err := Open(b.config(), build, hclog.NewNullLogger())
