@@ -35,16 +35,17 @@ type Node struct {
 	hasState  bool
 	stopping  chan struct{} // closed when the stores are to give up
 
-	replica  *replica
-	proposer *proposer
-	verifier *verifier
-	contacts *contacts
-	prober   *prober
-	stream   *stream
-	office   atomic.Pointer[term] // nil: not in office
-	raft     atomic.Pointer[raft.Raft]
-	gossip   atomic.Pointer[gossip] // nil: there is none
-	metrics  *metrics
+	replica   *replica
+	proposer  *proposer
+	verifier  *verifier
+	contacts  *contacts
+	prober    *prober
+	stream    *stream
+	following following
+	office    atomic.Pointer[term] // nil: not in office
+	raft      atomic.Pointer[raft.Raft]
+	gossip    atomic.Pointer[gossip] // nil: there is none
+	metrics   *metrics
 
 	changing chan struct{} // holds one token while the membership is not being changed
 

@@ -64,6 +64,7 @@ func (n *Node) takePart(ctx, work context.Context, parts *sync.WaitGroup, terms 
 		func() { n.proposer.run(work, r) },
 		func() { n.verifier.run(work, r) },
 		func() { n.announce(work) },
+		func() { n.followLeaders(work, r) },
 		func() { n.snapshotWhenDue(work, r) },
 		func() { n.checkCluster(work, foreign) },
 	} {

@@ -156,11 +156,11 @@ func (s *Server) connect() error {
 	timings := lead.Timings(s.profile())
 	s.leader = lead.New(timings, s.store, s.log.Named("lead"), s.registry)
 	s.logs = logs.New(logs.Config{
-		Self: node.ID(), Store: s.store, Disk: s.disk, Peers: s.peers, Leader: s.leaderAsMember, Heard: s.heard,
+		Self: node.ID(), Store: s.store, Disk: s.disk, Peers: s.peers, Leader: s.leaderAsMember, WhileLed: node.WhileLed, Heard: s.heard,
 		Logger: s.log.Named("logs"), Meter: s.registry,
 	})
 	survey := &api.Survey{Name: s.cfg.Name, Self: func() string { return describe(node.Status()) }, Peers: s.peers}
-	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, Peers: s.peers, Guard: s.guard, Survey: survey, Stopping: s.stopping}
+	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, WhileLed: node.WhileLed, Peers: s.peers, Guard: s.guard, Survey: survey, Stopping: s.stopping}
 	s.api = api.New(api.Config{
 		Name: s.cfg.Name, Store: s.store, Leader: s.leader, Logs: s.logs, Guard: s.guard, Forwarder: forwarder,
 		Membership: api.Membership(node, s.certificate), LeaseTTL: timings.LeaseTTL, Pins: s.pins, Registerer: s.registry,

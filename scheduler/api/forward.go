@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -39,9 +40,11 @@ type Forwarder struct {
 	Name   string // this node's
 	Leads  func() bool
 	Leader func() (raftnode.Peer, bool)
-	Peers  Peers
-	Guard  *auth.Guard
-	Survey *Survey
+	// WhileLed binds a context to a leader: see raftnode.Node.
+	WhileLed func(ctx context.Context, leader raftnode.NodeID) (context.Context, context.CancelFunc)
+	Peers    Peers
+	Guard    *auth.Guard
+	Survey   *Survey
 
 	// Stopping is closed when this node stops: nobody waits for a leader any more.
 	Stopping <-chan struct{}
@@ -73,13 +76,13 @@ func (f *Forwarder) try(ctx context.Context, m *method, req any, info *grpc.Unar
 	if f.Leads() {
 		return f.here(ctx, req, info, next)
 	}
-	conn, err := f.toLeader(ctx)
+	way, err := f.toLeader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var reached peer.Peer
 	reply := m.newOut()
-	err = conn.Invoke(f.outgoing(ctx), info.FullMethod, req, reply, grpc.Peer(&reached))
+	err = way.conn.Invoke(f.outgoing(ctx), info.FullMethod, req, reply, grpc.Peer(&reached))
 	if err != nil {
 		return nil, fromLeader(err, m.read || reached.Addr == nil)
 	}
@@ -96,22 +99,34 @@ func (f *Forwarder) here(ctx context.Context, req any, info *grpc.UnaryServerInf
 	return next(ctx, req)
 }
 
-// toLeader returns the connection to the leader. What another node has passed
-// on is not passed on again: two nodes that disagree on who leads would go on
-// for ever.
-func (f *Forwarder) toLeader(ctx context.Context) (*grpc.ClientConn, error) {
+// way is the way to a leader; the zero one needs no connection, as this node
+// leads.
+type way struct {
+	leader raftnode.NodeID
+	conn   *grpc.ClientConn
+}
+
+func (w way) here() bool { return w.conn == nil }
+
+// toLeader returns the way to the leader. What another node has passed on is not
+// passed on again: two nodes that disagree on who leads would go on for ever.
+func (f *Forwarder) toLeader(ctx context.Context) (way, error) {
 	if auth.Forwarded(ctx) {
-		return nil, fmt.Errorf("node %s was asked as the leader: %w", f.Name, raftnode.ErrNotLeader)
+		return way{}, fmt.Errorf("node %s was asked as the leader: %w", f.Name, raftnode.ErrNotLeader)
 	}
 	leader, ok := f.Leader()
 	if !ok || leader.Name == f.Name { // elected, but not in office yet
-		return nil, raftnode.ErrNotLeader
+		return way{}, raftnode.ErrNotLeader
 	}
+	return f.wayTo(leader)
+}
+
+func (f *Forwarder) wayTo(leader raftnode.Peer) (way, error) {
 	conn, err := f.Peers.Conn(leader.Address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", raftnode.ErrNotLeader, err)
+		return way{}, fmt.Errorf("%w: %w", raftnode.ErrNotLeader, err)
 	}
-	return conn, nil
+	return way{leader.ID, conn}, nil
 }
 
 // outgoing carries the caller's token and address to the leader.
@@ -143,30 +158,30 @@ func (f *Forwarder) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	if m.local {
 		return next(srv, ss)
 	}
-	conn, err := f.awaitLeader(ss.Context())
+	to, err := f.awaitLeader(ss.Context())
 	if err != nil {
 		return err
 	}
-	if conn == nil {
+	if to.here() {
 		return f.streamHere(srv, ss, info, next)
 	}
-	return pass(ss, conn, f.outgoing(ss.Context()), info.FullMethod, m)
+	return f.pass(ss, to, f.outgoing(ss.Context()), info.FullMethod, m)
 }
 
-// awaitLeader returns the connection to the leader, nil when this node leads.
-// It waits for one to be elected, but not for long.
-func (f *Forwarder) awaitLeader(ctx context.Context) (*grpc.ClientConn, error) {
+// awaitLeader returns the way to the leader, which may be this node. It waits for
+// one to be elected, but not for long.
+func (f *Forwarder) awaitLeader(ctx context.Context) (way, error) {
 	giveUp := giveUpAt(ctx)
 	for {
 		if f.Leads() {
-			return nil, nil
+			return way{}, nil
 		}
-		conn, err := f.toLeader(ctx)
+		to, err := f.toLeader(ctx)
 		if err == nil || auth.Forwarded(ctx) {
-			return conn, err
+			return to, err
 		}
 		if err := f.pause(ctx, giveUp); err != nil {
-			return nil, err
+			return way{}, err
 		}
 	}
 }
@@ -190,18 +205,21 @@ type inContext struct {
 
 func (s inContext) Context() context.Context { return s.ctx }
 
-// pass connects a stream to the same method of another node until either side
-// ends it.
-func pass(ss grpc.ServerStream, conn *grpc.ClientConn, out context.Context, name string, m *method, first ...proto.Message) error {
-	out, cancel := context.WithCancel(out)
+// pass connects a stream to the same method of the leader until either side ends
+// it, or this node knows another leader.
+func (f *Forwarder) pass(ss grpc.ServerStream, to way, out context.Context, name string, m *method, first ...proto.Message) error {
+	out, cancel := f.WhileLed(out, to.leader)
 	defer cancel()
-	up, err := conn.NewStream(out, &m.desc, name)
+	up, err := to.conn.NewStream(out, &m.desc, name)
 	if err != nil {
 		return fromLeader(err, true)
 	}
 	ended := make(chan error, 1)
 	go func() {
 		err := passDown(ss, up, m)
+		if cause := context.Cause(out); errors.Is(cause, raftnode.ErrNotLeader) {
+			err = fromLeader(status.Error(codes.Unavailable, cause.Error()), !m.desc.ClientStreams)
+		}
 		ended <- err
 		auth.End(ss.Context(), err) // wakes the receiver below
 	}()

@@ -17,13 +17,13 @@ func (s *Server) ReadLog(req *pb.ReadLogRequest, stream grpc.ServerStreamingServ
 	job, refusal := s.localJob(req.Job)
 	behind := id.Kind == auth.Unverified || refusal != nil && refusal.Kind == fsm.NotFound
 	if behind && !auth.Forwarded(ctx) && id.Kind != auth.Node {
-		conn, err := s.Forwarder.awaitLeader(ctx)
+		to, err := s.Forwarder.awaitLeader(ctx)
 		if err != nil {
 			return err
 		}
-		if conn != nil {
+		if !to.here() {
 			name := pb.JobService_ReadLog_FullMethodName
-			return pass(stream, conn, s.Forwarder.outgoing(ctx), name, methods[name], req)
+			return s.Forwarder.pass(stream, to, s.Forwarder.outgoing(ctx), name, methods[name], req)
 		}
 		// This node has just become the leader: it knows all by now.
 		if ctx, err = s.Guard.Confirm(ctx, pb.JobService_ReadLog_FullMethodName); err != nil {

@@ -45,8 +45,8 @@ func (s *Server) Session(stream pb.WorkerService_SessionServer) error {
 			return err
 		}
 		return s.Leader.Serve(stream, hello, by)
-	case r.relay != "":
-		return s.relay(stream, r.relay, pb.WorkerService_Session_FullMethodName, first)
+	case r.relay != nil:
+		return s.relay(stream, *r.relay, pb.WorkerService_Session_FullMethodName, first)
 	default:
 		return stream.Send(&pb.NodeMessage{Redirect: r.redirect})
 	}
@@ -72,8 +72,8 @@ func (s *Server) ShipLogs(stream pb.WorkerService_ShipLogsServer) error {
 			return err
 		}
 		return s.Logs.Ship(stream, hello, by)
-	case r.relay != "":
-		return s.relay(stream, r.relay, pb.WorkerService_ShipLogs_FullMethodName, first)
+	case r.relay != nil:
+		return s.relay(stream, *r.relay, pb.WorkerService_ShipLogs_FullMethodName, first)
 	default:
 		return stream.Send(&pb.LogDown{Redirect: r.redirect})
 	}
@@ -124,8 +124,8 @@ func (s *Server) confirmWorker(ctx context.Context, method, pool, name string) (
 // route says what becomes of a worker's stream on this node.
 type route struct {
 	here     bool
-	relay    string       // the leader's address: pass the stream on
-	redirect *pb.Redirect // the worker must go there
+	relay    *raftnode.Peer // the leader: pass the stream on
+	redirect *pb.Redirect   // the worker must go there
 }
 
 func (s *Server) routeWorker(ctx context.Context, wantsRelay bool) route {
@@ -141,19 +141,19 @@ func (s *Server) routeWorker(ctx context.Context, wantsRelay bool) route {
 		redirect.Leader, redirect.Why = leader.Address, fmt.Sprintf("node %s leads, not %s", leader.Name, s.Name)
 	}
 	if ok && wantsRelay && auth.From(ctx).RelayedBy == "" { // never twice
-		return route{relay: leader.Address}
+		return route{relay: &leader}
 	}
 	return route{redirect: redirect}
 }
 
 // relay passes a worker's stream on to the leader.
-func (s *Server) relay(stream grpc.ServerStream, leader, name string, first proto.Message) error {
-	conn, err := s.Forwarder.Peers.Conn(leader)
+func (s *Server) relay(stream grpc.ServerStream, leader raftnode.Peer, name string, first proto.Message) error {
+	to, err := s.Forwarder.wayTo(leader)
 	if err != nil {
-		return fmt.Errorf("%w: %w", raftnode.ErrNotLeader, err)
+		return err
 	}
 	out := metadata.AppendToOutgoingContext(s.Forwarder.outgoing(stream.Context()), reason.MetaRelayedBy, s.Name)
-	return pass(stream, conn, out, name, methods[name], first)
+	return s.Forwarder.pass(stream, to, out, name, methods[name], first)
 }
 
 // addresses are the members' advertised ones.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
@@ -63,6 +64,57 @@ func TestLogSurvivesLeaders(t *testing.T) {
 	if !strings.Contains(text.String(), want) || strings.Count(text.String(), "line 17\n") != 1 {
 		t.Errorf("followed %d bytes, the build wrote %d", text.Len(), len(want))
 	}
+}
+
+// The leader's machine loses its power: no connection is closed, nothing comes
+// any more. Who reads through a follower goes on with the next leader, long
+// before a keepalive would tell.
+func TestLogSurvivesASilentLeader(t *testing.T) {
+	c := Start(t, Options{})
+	builds := NewBuilds()
+	c.StartWorker(c.NewPool("p", nil), "p", "w1", 1, builds)
+	ci := c.NewClient("ci")
+	ctx := c.Context()
+	reply, err := c.Client(ci).Submit(ctx, submit("p", "k", "stream", "end"))
+	c.must(err)
+
+	reader := c.Client(ci, c.Followers()...)
+	pieces := make(chan int, 1024)
+	followed := make(chan error, 1)
+	go func() { // ends with the log
+		followed <- reader.Tail(ctx, &pb.ReadLogRequest{Job: reply.Job, Follow: true}, func(d *pb.LogData) error {
+			pieces <- len(d.Data)
+			return nil
+		})
+		close(pieces)
+	}()
+	for read := 0; read < 200; {
+		read += <-pieces
+	}
+	leader := c.Leader()
+	others := []string{Outside}
+	for _, n := range c.Followers() {
+		others = append(others, n.Name)
+	}
+	cut := time.Now()
+	c.Net.Split([]string{leader.Name}, others)
+	c.Wait("another leader", func() bool {
+		return slices.ContainsFunc(c.Nodes, func(n *Node) bool { return n != leader && n.Leads() })
+	})
+	for len(pieces) > 0 { // from before the cut
+		<-pieces
+	}
+	<-pieces
+	pause := time.Since(cut)
+	t.Logf("the reader saw nothing for %v", pause.Round(time.Millisecond))
+	if pause > 8*time.Second { // a keepalive takes 13 s
+		t.Errorf("the reader saw nothing for %v", pause)
+	}
+	c.Net.Heal()
+	builds.Release("end")
+	for range pieces {
+	}
+	c.must(<-followed)
 }
 
 // Two nodes are replaced, one after the other: every log still reads, on every

@@ -109,7 +109,10 @@ func (c *cluster) start(id raftnode.NodeID, dir string) *node {
 	peers := &dialed{c: c, conns: make(map[string]*grpc.ClientConn)}
 	n.Service = New(Config{
 		Self: id, Store: c.store, Disk: store, Peers: peers, Meter: n.reg,
-		Leader: c.currentLeader, Heard: func(string, string) Liveness { return c.liveness() },
+		Leader: c.currentLeader, WhileLed: func(ctx context.Context, _ raftnode.NodeID) (context.Context, context.CancelFunc) {
+			return context.WithCancel(ctx)
+		},
+		Heard:  func(string, string) Liveness { return c.liveness() },
 		Logger: hclog.New(&hclog.LoggerOptions{Name: string(id), Output: testWriter{c.t}, Level: hclog.Debug}),
 	})
 	if _, ok := c.t.(*testing.T); ok { // benchmarks keep the real rhythm

@@ -233,7 +233,12 @@ func (r *reader) elsewhere(ctx context.Context) (done bool, err error) {
 	if !ok || leader.ID == r.Self {
 		return false, r.retry(ctx, fmt.Errorf("%w, and it knows no leader that has the %s", raftnode.ErrNotLeader, logName(r.key())))
 	}
-	done, err = r.proxy(ctx, leader.ID)
+	led, stop := r.WhileLed(ctx, leader.ID)
+	done, err = r.proxy(led, leader.ID)
+	if cause := context.Cause(led); !done && errors.Is(cause, raftnode.ErrNotLeader) {
+		err = cause
+	}
+	stop()
 	if done || ctx.Err() != nil {
 		return true, err
 	}

@@ -39,11 +39,13 @@ type Config struct {
 	Store  *state.Store
 	Disk   logstore.Store
 	Peers  Peers
-	Leader func() (raftnode.Member, bool)     // as this node knows it
-	Heard  func(pool, worker string) Liveness // asked on the leader only
-	Logger hclog.Logger                       //
-	Meter  prometheus.Registerer              // may be nil
-	Pace   int64                              // bytes a second for copying logs again; 0: DefaultPace
+	Leader func() (raftnode.Member, bool) // as this node knows it
+	// WhileLed binds a context to a leader: see raftnode.Node.
+	WhileLed func(ctx context.Context, leader raftnode.NodeID) (context.Context, context.CancelFunc)
+	Heard    func(pool, worker string) Liveness // asked on the leader only
+	Logger   hclog.Logger                       //
+	Meter    prometheus.Registerer              // may be nil
+	Pace     int64                              // bytes a second for copying logs again; 0: DefaultPace
 }
 
 // DefaultPace is how fast logs are copied again that lost a holder.
