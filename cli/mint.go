@@ -36,7 +36,7 @@ func (e *env) mint(file string, ask func(hash []byte) (*pb.NewCapability, error)
 	case err != nil && client.Refused(err):
 		return errors.Join(err, os.Remove(pending))
 	case err != nil:
-		return fmt.Errorf("%w\nThe same command goes on where this one stopped, with the secret in %s.", err, pending)
+		return fmt.Errorf("%w\nThe same command goes on where this one stopped, with the secret in %s", err, pending)
 	}
 	if err := e.keep(made, t, file); err != nil {
 		return fmt.Errorf("capability %s is made, but %w; when that is mended the same command writes it, with the secret in %s", made.Capability.Id, err, pending)

@@ -24,5 +24,3 @@ func (s sample) max() time.Duration {
 	}
 	return slices.Max(s)
 }
-
-func ms(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
