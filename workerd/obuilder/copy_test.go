@@ -104,17 +104,16 @@ drwxr-xr-x 5:6 /w/renamed
 
 // A copy goes where a process in the tree would go, through its links.
 func TestCopyIntoLinks(t *testing.T) {
-	onEach(t, func(b *bench) {
-		r := b.request(`(run (shell "mkdir -p /real/dir && ln -s /real /abs && ln -s ../../../real/dir /up && ln -s /real/dir /real/f && echo old > /real/g"))
-			(copy (src .) (dst /abs)) (copy (src d) (dst /up/)) (copy (src f) (dst /abs/g)) (workdir /abs) (copy (src d/e) (dst h)) (copy (src .) (dst /))`)
-		r.Context = b.writeFiles(map[string]string{"f": "1", "d/e": "2"})
-		id, _ := b.build(r)
-		want := "drwxr-xr-x 0:0 /real\ndrwxr-xr-x 0:0 /real/d\n-rw-r--r-- 0:0 /real/d/e 2\ndrwxr-xr-x 0:0 /real/dir\ndrwxr-xr-x 0:0 /real/dir/d\n" +
-			"-rw-r--r-- 0:0 /real/dir/d/e 2\n-rw-r--r-- 0:0 /real/f 1\n-rw-r--r-- 0:0 /real/g 1\n-rw-r--r-- 0:0 /real/h 2\n-rw-r--r-- 0:0 /f 1\n"
-		if got := b.listing(id, "real", "f"); got != want {
-			b.Errorf("copied:\n%s", got)
-		}
-	})
+	b := newBench(t, "overlay")
+	r := b.request(`(run (shell "mkdir -p /real/dir && ln -s /real /abs && ln -s ../../../real/dir /up && ln -s /real/dir /real/f && echo old > /real/g"))
+		(copy (src .) (dst /abs)) (copy (src d) (dst /up/)) (copy (src f) (dst /abs/g)) (workdir /abs) (copy (src d/e) (dst h)) (copy (src .) (dst /))`)
+	r.Context = b.writeFiles(map[string]string{"f": "1", "d/e": "2"})
+	id, _ := b.build(r)
+	want := "drwxr-xr-x 0:0 /real\ndrwxr-xr-x 0:0 /real/d\n-rw-r--r-- 0:0 /real/d/e 2\ndrwxr-xr-x 0:0 /real/dir\ndrwxr-xr-x 0:0 /real/dir/d\n" +
+		"-rw-r--r-- 0:0 /real/dir/d/e 2\n-rw-r--r-- 0:0 /real/f 1\n-rw-r--r-- 0:0 /real/g 1\n-rw-r--r-- 0:0 /real/h 2\n-rw-r--r-- 0:0 /f 1\n"
+	if got := b.listing(id, "real", "f"); got != want {
+		b.Errorf("copied:\n%s", got)
+	}
 }
 
 func TestCopyRefuses(t *testing.T) {

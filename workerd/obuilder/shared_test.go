@@ -134,53 +134,51 @@ func TestEqualStepsFailTogether(t *testing.T) {
 
 // Who leaves does not end a step that another waits for, also not who began it.
 func TestLeavingASharedStep(t *testing.T) {
-	onEach(t, func(b *bench) {
-		g := newGate(b.T)
-		r := b.request(g.step("echo ended"))
-		one := b.start(r)
-		at := g.arrival()
-		two := b.start(r)
-		uuid := one.String()[strings.LastIndex(one.String(), ")\n")+2:]
-		b.says(two, uuid)
-		one.leave(errLeft)
-		<-one.ended
-		if !errors.Is(one.err, errLeft) {
-			b.Errorf("who left: %v", one.err)
-		}
-		_ = at.Close()
-		<-two.ended
-		if two.err != nil || !strings.Contains(two.String(), uuid+"ended\n") {
-			b.Errorf("who stayed: %v; log:\n%s", two.err, two)
-		}
-	})
+	b := newBench(t, "overlay")
+	g := newGate(b.T)
+	r := b.request(g.step("echo ended"))
+	one := b.start(r)
+	at := g.arrival()
+	two := b.start(r)
+	uuid := one.String()[strings.LastIndex(one.String(), ")\n")+2:]
+	b.says(two, uuid)
+	one.leave(errLeft)
+	<-one.ended
+	if !errors.Is(one.err, errLeft) {
+		b.Errorf("who left: %v", one.err)
+	}
+	_ = at.Close()
+	<-two.ended
+	if two.err != nil || !strings.Contains(two.String(), uuid+"ended\n") {
+		b.Errorf("who stayed: %v; log:\n%s", two.err, two)
+	}
 }
 
 // When the last one leaves the step is killed, leaves nothing, and the next build
 // begins it again.
 func TestTheLastOneLeaves(t *testing.T) {
-	onEach(t, func(b *bench) {
-		g := newGate(b.T)
-		r := b.request(`(run (shell "echo base"))` + g.step("echo ended"))
-		one := b.start(r)
-		at := g.arrival()
-		two := b.start(r)
-		b.says(two, "nc 127.0.0.1")
-		one.leave(errLeft)
-		two.leave(errLeft)
-		three := b.start(r) // before the step has ended, or after
-		<-one.ended
-		<-two.ended
-		if !errors.Is(one.err, errLeft) || !errors.Is(two.err, errLeft) {
-			b.Errorf("%v, %v", one.err, two.err)
-		}
-		_ = at.Close() // should three have come before they left
-		go g.openAll()
-		<-three.ended
-		if three.err != nil || strings.Count(three.String(), "ended\n") != 1 {
-			b.Errorf("%v; log:\n%s", three.err, three)
-		}
-		b.nothingLeft()
-	})
+	b := newBench(t, "overlay")
+	g := newGate(b.T)
+	r := b.request(`(run (shell "echo base"))` + g.step("echo ended"))
+	one := b.start(r)
+	at := g.arrival()
+	two := b.start(r)
+	b.says(two, "nc 127.0.0.1")
+	one.leave(errLeft)
+	two.leave(errLeft)
+	three := b.start(r) // before the step has ended, or after
+	<-one.ended
+	<-two.ended
+	if !errors.Is(one.err, errLeft) || !errors.Is(two.err, errLeft) {
+		b.Errorf("%v, %v", one.err, two.err)
+	}
+	_ = at.Close() // should three have come before they left
+	go g.openAll()
+	<-three.ended
+	if three.err != nil || strings.Count(three.String(), "ended\n") != 1 {
+		b.Errorf("%v; log:\n%s", three.err, three)
+	}
+	b.nothingLeft()
 }
 
 // A pruning in the middle of a build spares what the build stands on.
