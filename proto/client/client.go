@@ -34,6 +34,7 @@ type Client struct {
 	pool     *pool
 	patience time.Duration
 	notices  *notices
+	begun    time.Time
 }
 
 // New makes a client of the cluster that the capability names. It dials
@@ -63,12 +64,12 @@ func open(addrs []string, creds credentials.TransportCredentials, md metadata.MD
 	if o.Patience == 0 {
 		o.Patience = DefaultPatience
 	}
-	return &Client{pool: p, patience: o.Patience, notices: &notices{tell: o.Notice}}, nil
+	return &Client{pool: p, patience: o.Patience, notices: &notices{tell: o.Notice}, begun: time.Now()}, nil
 }
 
 // RetryFor is the same client with another patience.
 func (c *Client) RetryFor(d time.Duration) *Client {
-	return &Client{pool: c.pool, patience: d, notices: c.notices}
+	return &Client{pool: c.pool, patience: d, notices: c.notices, begun: c.begun}
 }
 
 // Close ends all connections, and with them every open call.
@@ -128,31 +129,4 @@ func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 			return nil, c.explain(ctx, err)
 		}
 	}
-}
-
-func (c *Client) openOnce(ctx, tryCtx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
-	n, err := c.pool.ready(tryCtx)
-	if err != nil {
-		return nil, err
-	}
-	s, err := n.conn.NewStream(c.pool.outgoing(ctx), desc, method, opts...)
-	if err != nil {
-		c.pool.leave(n)
-		return nil, err
-	}
-	return &stream{ClientStream: s, failed: func() { c.pool.leave(n) }}, nil
-}
-
-// stream leaves its node when the node can no longer serve it.
-type stream struct {
-	grpc.ClientStream
-	failed func()
-}
-
-func (s *stream) RecvMsg(m any) error {
-	err := s.ClientStream.RecvMsg(m)
-	if err != nil && elsewhere(err) {
-		s.failed()
-	}
-	return err
 }
