@@ -107,6 +107,10 @@ func (l *ledger) verify(allowed ...pb.OutcomeKind) (extra int) {
 		if n != 1 {
 			l.w.t.Errorf("%q happened %d times", line, n)
 		}
+		var id uint64
+		if _, err := fmt.Sscan(line, &id); err != nil || l.jobs[id].name == "" {
+			l.w.t.Errorf("%q is of a job that nobody was told of", line)
+		}
 	}
 	return extra
 }

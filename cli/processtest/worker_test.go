@@ -220,6 +220,8 @@ func testDrainedWorker(w *world) {
 	w.until("the build", func() bool { return w.alive("later") })
 	w.must(second.Signal(syscall.SIGTERM))
 	w.until("the worker to drain", func() bool { return w.workerState("drained", "second") == "draining" })
+	drains := time.Now()
+	w.until("another signal to be a second one", func() bool { return time.Since(drains) > 600*time.Millisecond })
 	w.must(second.Signal(syscall.SIGTERM))
 	if code := w.ends(second); code != 0 {
 		w.t.Errorf("the worker that was told twice ended with exit code %d", code)
