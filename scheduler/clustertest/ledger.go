@@ -104,12 +104,8 @@ func (l *Ledger) await() []*fsm.Job {
 
 func (l *Ledger) checkJobs(jobs []*fsm.Job) {
 	t := l.cluster.t
-	keys := map[string]fsm.JobID{}
+	l.checkKeys()
 	for _, job := range jobs {
-		if other, ok := keys[job.RequestKey]; ok && job.RequestKey != "" {
-			t.Errorf("jobs %v and %v have the same request key %s", other, job.ID, job.RequestKey)
-		}
-		keys[job.RequestKey] = job.ID
 		for _, a := range job.Attempts {
 			if a.Outcome == nil {
 				t.Errorf("job %v has settled while its attempt %d runs", job.ID, a.No)
@@ -119,6 +115,21 @@ func (l *Ledger) checkJobs(jobs []*fsm.Job) {
 			t.Errorf("job %v settled as %v, its last attempt ended as %v", job.ID, job.Outcome.GetKind(), last.Outcome.GetKind())
 		}
 	}
+}
+
+// checkKeys looks at every job there is, those that nobody was told of too: a
+// submit that came twice has made one.
+func (l *Ledger) checkKeys() {
+	l.cluster.Leader().Server.Store().View(func(st *fsm.State) {
+		keys := map[string]fsm.JobID{}
+		for job := range st.AllJobs() {
+			key := job.Client + " " + job.RequestKey
+			if other, ok := keys[key]; ok && job.RequestKey != "" {
+				l.cluster.t.Errorf("jobs %v and %v of client %s have the same request key %s", other, job.ID, job.Client, job.RequestKey)
+			}
+			keys[key] = job.ID
+		}
+	})
 }
 
 // checkLogs reads every sealed log through one node and compares it with what
