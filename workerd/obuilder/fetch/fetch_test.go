@@ -1,6 +1,8 @@
 package fetch_test
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log"
@@ -8,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -141,6 +144,44 @@ func TestRegistryRecovers(t *testing.T) {
 	img, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, t.TempDir(), io.Discard)
 	if err != nil || len(img.Env) != 1 || asked.Load() <= 2 {
 		t.Errorf("%v, %v after %d requests", img, err, asked.Load())
+	}
+}
+
+// A pull that is cancelled in the middle of a layer ends at once.
+func TestCancelledPull(t *testing.T) {
+	asked := make(chan struct{})
+	stall := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, r)
+			if answer.Body.Len() < 1<<20 {
+				for key, values := range answer.Header() {
+					w.Header()[key] = values
+				}
+				w.WriteHeader(answer.Code)
+				_, _ = w.Write(answer.Body.Bytes()) // the client sees what is missing
+				return
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(answer.Body.Len()))
+			_, _ = w.Write(answer.Body.Bytes()[:1<<19])
+			_ = http.NewResponseController(w).Flush()
+			close(asked)
+			<-r.Context().Done()
+		})
+	}
+	noise := make([]byte, 4<<20)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	ref := serve(t, "a:v1", fetchtest.Image(t, nil, []fetchtest.Entry{fetchtest.File("noise", string(noise), 0o644)}), stall) + "/a:v1"
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped")
+	go func() {
+		<-asked
+		cancel(stopped)
+	}()
+	if _, err := fetch.New(fetch.Config{}).Fetch(ctx, ref, t.TempDir(), io.Discard); !errors.Is(err, stopped) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -61,6 +61,9 @@ func New(c Config) (*Executor, error) {
 	if err := os.Chmod(c.WorkDir, 0o711); err != nil {
 		return nil, fmt.Errorf("make work directory: %w", err)
 	}
+	if err := reachable(c.WorkDir, c.JobUser); err != nil {
+		return nil, err
+	}
 	e := &Executor{cfg: c}
 	for _, name := range c.PassEnv {
 		if value, ok := os.LookupEnv(name); ok {
@@ -68,6 +71,24 @@ func New(c Config) (*Executor, error) {
 		}
 	}
 	return e, nil
+}
+
+// reachable checks that the job user, who checks out, may pass every directory on
+// the way.
+func reachable(dir string, user *supervise.User) error {
+	if user == nil || user.UID == 0 {
+		return nil
+	}
+	for d := dir; d != filepath.Dir(d); d = filepath.Dir(d) {
+		info, err := os.Stat(d)
+		if err != nil {
+			return fmt.Errorf("check work directory: %w", err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return fmt.Errorf("work directory %s: job user %q may not pass %s (%s): chmod o+x it, or choose another with --work-dir", dir, user.Name, d, info.Mode())
+		}
+	}
+	return nil
 }
 
 // Run runs one attempt. See executor.Executor.

@@ -16,6 +16,7 @@ import (
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/obuilder"
 	"github.com/weirbuild/weir/workerd/obuilder/job"
+	"github.com/weirbuild/weir/workerd/supervise"
 )
 
 // builder plays the engine's part: how builds end is all that matters here.
@@ -86,5 +87,16 @@ func TestLeftCheckouts(t *testing.T) {
 	left, listErr := os.ReadDir(dir)
 	if err != nil || listErr != nil || len(left) != 0 || info.Mode().Perm() != 0o711 {
 		t.Errorf("%v, %v, %v, %v", info.Mode(), left, err, listErr)
+	}
+}
+
+func TestWorkDirOutOfReach(t *testing.T) {
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := job.New(job.Config{WorkDir: filepath.Join(closed, "work"), JobUser: &supervise.User{Name: "nobody", UID: 65534, GID: 65534}})
+	if err == nil || !strings.Contains(err.Error(), "may not pass "+closed) {
+		t.Error(err)
 	}
 }
