@@ -23,6 +23,9 @@ func (s *Server) AdminInit(ctx context.Context, req *pb.AdminInitRequest) (*pb.N
 // AddClient makes a client, and its first submit capability when the request
 // brings the hash of its token.
 func (s *Server) AddClient(ctx context.Context, req *pb.AddClientRequest) (*pb.NewCapability, error) {
+	if err := auth.From(ctx).MayRunCluster(); err != nil {
+		return nil, err
+	}
 	if err := s.checkSideToken(auth.From(ctx), req.TokenSha256); err != nil {
 		return nil, err
 	}

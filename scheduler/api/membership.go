@@ -7,6 +7,7 @@ import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler/auth"
 )
 
 // Certificate is what the node knows of the end of its certificate.
@@ -33,4 +34,25 @@ func (m membership) Status(ctx context.Context, req *pb.StatusRequest) (*pb.Node
 		status.CertificateExpiresMs, status.Warning = expires.UnixMilli(), warning
 	}
 	return status, err
+}
+
+func (m membership) AddMember(ctx context.Context, req *pb.AddMemberRequest) (*pb.AddMemberReply, error) {
+	if err := auth.From(ctx).MayRunCluster(); err != nil {
+		return nil, err
+	}
+	return m.MembershipServer.AddMember(ctx, req)
+}
+
+func (m membership) RemoveMember(ctx context.Context, req *pb.RemoveMemberRequest) (*pb.RemoveMemberReply, error) {
+	if err := auth.From(ctx).MayRunCluster(); err != nil {
+		return nil, err
+	}
+	return m.MembershipServer.RemoveMember(ctx, req)
+}
+
+func (m membership) TransferLeadership(ctx context.Context, req *pb.TransferLeadershipRequest) (*pb.TransferLeadershipReply, error) {
+	if err := auth.From(ctx).MayRunCluster(); err != nil {
+		return nil, err
+	}
+	return m.MembershipServer.TransferLeadership(ctx, req)
 }

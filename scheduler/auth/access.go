@@ -37,6 +37,15 @@ func (id Identity) MayUsePool(pool string) error {
 	return refuse(reason.Denied, "the capability is for pool %s, not for %s: ask for one that includes it: weir cap create", strings.Join(id.Pools, ", "), pool)
 }
 
+// MayRunCluster refuses a capability that is for some pools only what concerns
+// all of them: members and clients.
+func (id Identity) MayRunCluster() error {
+	if len(id.Pools) == 0 {
+		return nil
+	}
+	return refuse(reason.Denied, "this concerns the whole cluster, and the capability is for pool %s only: ask for one without a pool: weir cap create", strings.Join(id.Pools, ", "))
+}
+
 // SubmitsFor returns the client that a submit is counted for: the capability's
 // own, or for admin and operator the one that the request names.
 func (id Identity) SubmitsFor(asked string) (string, error) {

@@ -245,3 +245,26 @@ func TestMonitoringPages(t *testing.T) {
 func pinned(c *Cluster) *tls.Config {
 	return mtls.PinnedConfig(c.Admin.Pins(), c.Nodes[0].Server.HTTPAddress(), "http/1.1")
 }
+
+// An operator of some pools operates these, and not the cluster.
+func TestAnOperatorOfOnePool(t *testing.T) {
+	c := Start(t, Options{})
+	c.NewPool("mine", nil)
+	c.NewPool("other", nil)
+	with, _ := c.NewCapability(&pb.CreateCapabilityRequest{Kind: pb.CapabilityKind_CAPABILITY_OPERATOR, Pools: []string{"mine"}})
+	cl, ctx := c.Client(with), c.Context()
+	if _, err := cl.Admin().UpdatePool(ctx, &pb.UpdatePoolRequest{Name: "mine", Config: &pb.PoolConfig{Attempts: 2}}); err != nil {
+		t.Errorf("its own pool: %v", err)
+	}
+	for what, err := range map[string]error{
+		"another pool": second(cl.Admin().UpdatePool(ctx, &pb.UpdatePoolRequest{Name: "other", Config: &pb.PoolConfig{Attempts: 2}})),
+		"a client":     second(cl.Admin().AddClient(ctx, &pb.AddClientRequest{Name: "x"})),
+		"a new member": second(cl.Members().AddMember(ctx, &pb.AddMemberRequest{NodeId: "x", Name: "n9", Address: "127.0.0.1:1"})),
+		"a member":     second(cl.Members().RemoveMember(ctx, &pb.RemoveMemberRequest{Member: "n1"})),
+		"the office":   second(cl.Members().TransferLeadership(ctx, &pb.TransferLeadershipRequest{})),
+	} {
+		if client.Reason(err) != reason.Denied {
+			t.Errorf("%s: %v; want a refusal", what, err)
+		}
+	}
+}
