@@ -84,7 +84,8 @@ func (n *Node) startRaft(notify chan<- bool) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err = raft.NewRaft(n.raftConfig(notify), n.replica, cache, n.stable, n.snapshots, &transport{n.newTransport(), n.contacts})
+	wire := &transport{n.newTransport(), n.contacts, newBeats(n.config.Profile.Heartbeat)}
+	r, err = raft.NewRaft(n.raftConfig(notify), n.replica, cache, n.stable, n.snapshots, wire)
 	if err != nil {
 		return nil, err
 	}

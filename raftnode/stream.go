@@ -162,7 +162,7 @@ func (s *stream) open(ctx context.Context, to Peer, want purpose, cluster Cluste
 	if config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(to.Address)
 	}
-	conn := tls.Client(raw, config)
+	conn := tls.Client(lean(raw), config)
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	err = conn.HandshakeContext(ctx)
 	if err == nil {

@@ -11,10 +11,18 @@ import (
 type transport struct {
 	*raft.NetworkTransport
 	contacts *contacts
+	beats    *beats
 }
 
 func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	beat := isHeartbeat(req)
+	if beat {
+		t.beats.wait(id)
+	}
 	err := t.NetworkTransport.AppendEntries(id, to, req, resp)
+	if beat {
+		t.beats.answered(id, err)
+	}
 	if err == nil && resp.Term <= req.Term {
 		match := uint64(0)
 		if resp.Success {
