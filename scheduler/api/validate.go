@@ -162,10 +162,10 @@ func checkURL(text string) error {
 	if err != nil || u.Hostname() == "" {
 		return invalid("the repository's URL is not of the form SCHEME://HOST/PATH (write ssh://git@HOST/PATH for git@HOST:PATH)")
 	}
-	switch u.Scheme {
+	switch scheme, _, _ := strings.Cut(text, "://"); scheme { // git knows small letters only
 	case "http", "https", "git", "ssh":
 	default:
-		return invalid("the repository's URL has scheme %s: use https, ssh, http or git", quote(u.Scheme))
+		return invalid("the repository's URL has scheme %s: use https, ssh, http or git", quote(scheme))
 	}
 	if strings.HasPrefix(u.Hostname(), "-") || strings.HasPrefix(u.User.Username(), "-") {
 		return invalid("the repository's URL has a host or user that begins with '-'")
@@ -175,6 +175,9 @@ func checkURL(text string) error {
 	}
 	if strings.Trim(u.Path, "/") == "" || strings.HasPrefix(u.Path, "/-") {
 		return invalid("the repository's URL names no repository on its host: write SCHEME://HOST/PATH")
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return invalid("the repository's URL has a query (what follows '?'), which everyone who sees the job could read: leave it out, and give the worker access instead")
 	}
 	if u.Fragment != "" {
 		return invalid("the repository's URL has a fragment (what follows '#'): leave it out, and name the commit instead")

@@ -58,8 +58,12 @@ func validateURL(repo string) error {
 	if _, has := u.User.Password(); has || u.User != nil && (u.Scheme != "ssh" || strings.Contains(u.User.Username(), ":")) {
 		return errors.New("repository address: it carries a password or a token, which everyone who sees the job could read; leave it out")
 	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return errors.New("repository address: it has a query, which everyone who sees the job could read; leave it out")
+	}
+	scheme, _, _ := strings.Cut(repo, "://")
 	switch {
-	case !slices.Contains(schemes, u.Scheme):
+	case !slices.Contains(schemes, scheme): // u.Scheme is in small letters, as git wants it
 		return fmt.Errorf("repository %q: want a URL that begins with %s://", repo, strings.Join(schemes, "://, "))
 	case u.Opaque != "" || u.Hostname() == "" || strings.HasPrefix(u.Host, "-"):
 		return fmt.Errorf("repository %q: it names no host", repo)
