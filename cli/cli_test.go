@@ -39,6 +39,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"submit --pool p --commit c -- true", "--commit needs --repo"},
 		{"submit --pool p --repo https://x/y -- true", "--repo needs --commit"},
 		{"submit --pool p --env NOVALUE -- true", "want NAME=VALUE"},
+		{"submit --pool p --detach --cancel-on-disconnect -- true", "nobody stays connected"},
+		{"submit --pool p -o json -- true", "want --detach"},
 		{"submit --pool p --label os -- true", "want NAME=VALUE"},
 		{"submit --pool p --timeout 500us -- true", "want at least 1s"},
 		{"raft add x n2:7070 --connect x", `required flag(s) "name" not set`},

@@ -24,7 +24,7 @@ func (e *env) follow(ctx context.Context, cl *client.Client, id uint64, disconne
 		defer close(cancelled)
 		e.cancelOnSignal(ctx, cl, id, interrupts, ended, leave)
 	}()
-	shown := &progress{env: e}
+	shown := &progress{env: e, told: map[string]bool{}}
 	job, err := cl.Follow(ctx, &pb.WatchRequest{Id: id, CancelOnDisconnect: disconnect}, shown)
 	close(ended)
 	<-cancelled
@@ -62,7 +62,7 @@ func (e *env) cancelOnSignal(ctx context.Context, cl *client.Client, id uint64, 
 // standard error, each line once.
 type progress struct {
 	env     *env
-	told    string
+	told    map[string]bool // of the time since it last ran
 	attempt uint32
 	newline bool // the log's last byte was not a line's end
 }
@@ -82,8 +82,8 @@ func (p *progress) Event(ev *pb.JobEvent) error {
 		}
 	}
 	p.tellEnded(j)
-	if line != "" && line != p.told {
-		p.told = line
+	if line != "" && !p.told[line] { // a reason that comes and goes, as with leaders, is told once
+		p.told[line] = true
 		p.say("%s", line)
 	}
 	return nil
@@ -96,6 +96,7 @@ func (p *progress) tellEnded(j *pb.Job) {
 			continue
 		}
 		p.attempt = a.Number
+		clear(p.told)
 		if j.State != pb.JobState_JOB_STATE_SETTLED {
 			p.say("attempt %d on %s ended: %s", a.Number, a.Worker, ui.Clean(ui.Outcome(a.Outcome)+" "+a.Outcome.Message))
 		}

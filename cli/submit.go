@@ -100,6 +100,8 @@ func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error
 	}
 	slices.SortFunc(spec.Labels, func(a, b *pb.Label) int { return strings.Compare(a.Name, b.Name) })
 	switch {
+	case o.detach && o.disconnect:
+		return nil, usageError("--cancel-on-disconnect is of no use with --detach: nobody stays connected")
 	case o.timeout != 0 && o.timeout < time.Second:
 		return nil, usageError("--timeout %v: want at least 1s", o.timeout)
 	case o.repo != "" && len(o.commits) == 0:
@@ -153,6 +155,12 @@ func (o *submitOptions) setOBuilder(e *env, spec *pb.JobSpec) error {
 }
 
 func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
+	if _, err := e.printer(); err != nil {
+		return err
+	}
+	if e.output != "text" && !o.detach {
+		return usageError("-o %s: want --detach, which prints the job alone; without it the build's log is printed", e.output)
+	}
 	req, err := o.request(e, argv)
 	if err != nil {
 		return err
