@@ -91,7 +91,7 @@ func newRaftRemove(e *env) *cobra.Command {
 			return e.with(func(cl *client.Client) error {
 				req.Member = args[0]
 				_, err := cl.Members().RemoveMember(c.Context(), &req)
-				return e.done(err, "%s is no member any more", args[0])
+				return e.done(err, "%s is no member any more; to bring it back, empty its data directory and start it with --join", args[0])
 			})
 		},
 	}

@@ -125,6 +125,9 @@ func (n *Node) announce(ctx context.Context) {
 		}
 	}
 	n.setBoot("")
+	if n.hasState && !slices.ContainsFunc(servers(n.raft.Load()), func(s raft.Server) bool { return s.ID == raft.ServerID(n.self.ID) }) {
+		n.log.Warn(notMember)
+	}
 }
 
 func (n *Node) mustAnnounce() bool {

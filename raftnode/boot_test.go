@@ -288,6 +288,32 @@ func TestRemoveKeepsALiveMajority(t *testing.T) {
 	c.nodes = append(live, dead)
 }
 
+// A node that was removed says so, and what brings it back, also after a start.
+func TestARemovedNodeSaysSo(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	c.propose("a")
+	c.converge("a")
+	leader := c.leader()
+	gone := c.followers(leader)[0]
+	if err := leader.node.Remove(t.Context(), gone.name, true); err != nil {
+		t.Fatal(err)
+	}
+	says := func() error {
+		if s := gone.node.Status(); !strings.Contains(s.Why, "it was removed") {
+			return fmt.Errorf("%s: %q", s.State, s.Why)
+		}
+		return nil
+	}
+	gone.kill()
+	gone.start()
+	eventually(t, "the removed node to say so", says)
+	c.nodes = c.followers(gone)
+	c.propose("b")
+	c.nodes = append(c.nodes, gone)
+}
+
 func TestDataDirRefusals(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -67,6 +67,11 @@ func (n *Node) Status() Status {
 // maxLag is how many committed entries a ready node may not have applied.
 const maxLag = 1000
 
+// notMember is what a node with data says that is among no members that it
+// knows.
+const notMember = "this node is not a member of the cluster: it was removed, or does not know yet that it was added; " +
+	"to bring a removed one back, empty its data directory and start it again with --join"
+
 func (n *Node) unready(s Status, member bool) string {
 	if disk := n.health.String(); disk != "" {
 		return disk
@@ -78,7 +83,7 @@ func (n *Node) unready(s Status, member bool) string {
 	case !member && boot != "":
 		return boot
 	case !member:
-		return "this node is not a member of the cluster, or does not know it yet"
+		return notMember
 	case s.Leader.ID == "":
 		return fmt.Sprintf("no leader is known: a majority of the %d voters must be reachable", s.Voters)
 	case s.State == "leader" && !s.InOffice:
