@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -172,8 +173,13 @@ func (s *Server) connect() error {
 	return s.openWeb()
 }
 
+// certificate returns when the node's certificate ends, and what else needs care
+// soon.
 func (s *Server) certificate() (expires time.Time, warning string) {
 	warning, _ = s.expiry.warning(time.Now())
+	if logs := s.logs.Trouble(); logs != "" {
+		warning = strings.TrimPrefix(warning+"; "+logs, "; ")
+	}
 	return s.expiry.end(), warning
 }
 

@@ -50,11 +50,15 @@ func (h *shipment) chunks(chunks []*pb.LogChunk) error {
 			spoilt = append(spoilt, d.flow)
 			h.startOver(d.flow, err)
 		case err != nil:
+			h.t.took(err)
 			return fmt.Errorf("store %s: %w", logName(d.flow.key), err)
 		default:
 			h.t.metrics.in.Add(float64(len(d.Data)))
 			stored = append(stored, d)
 		}
+	}
+	if len(stored) > 0 {
+		h.t.took(nil)
 	}
 	h.grown(slices.DeleteFunc(stored, isSpoilt))
 	return nil

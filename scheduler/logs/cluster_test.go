@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,8 @@ type node struct {
 	server  *grpc.Server
 	hang    chan struct{} // not nil: copies that are sent to it get no answer until it is closed
 	reg     *prometheus.Registry
+	full    atomic.Bool  // its store takes nothing
+	yielded atomic.Int32 // how often it wanted to hand its office over
 
 	stop   func() // of the whole node
 	resign func() // of its term; nil: it does not lead
@@ -108,15 +111,16 @@ func (c *cluster) start(id raftnode.NodeID, dir string) *node {
 	n := &node{c: c, id: id, dir: dir, disk: store, address: listener.Addr().String(), reg: prometheus.NewRegistry()}
 	peers := &dialed{c: c, conns: make(map[string]*grpc.ClientConn)}
 	n.Service = New(Config{
-		Self: id, Store: c.store, Disk: store, Peers: peers, Meter: n.reg,
-		Leader: c.currentLeader, WhileLed: func(ctx context.Context, _ raftnode.NodeID) (context.Context, context.CancelFunc) {
+		Self: id, Store: c.store, Disk: &choosy{store, &n.full}, Peers: peers, Meter: n.reg,
+		HandOver: func(context.Context) error { n.yielded.Add(1); return nil },
+		Leader:   c.currentLeader, WhileLed: func(ctx context.Context, _ raftnode.NodeID) (context.Context, context.CancelFunc) {
 			return context.WithCancel(ctx)
 		},
 		Heard:  func(string, string) Liveness { return c.liveness() },
 		Logger: hclog.New(&hclog.LoggerOptions{Name: string(id), Output: testWriter{c.t}, Level: hclog.Debug}),
 	})
 	if _, ok := c.t.(*testing.T); ok { // benchmarks keep the real rhythm
-		n.every = rhythm{care: 20 * time.Millisecond, audit: 50 * time.Millisecond, sweep: 300 * time.Millisecond, offer: time.Minute}
+		n.every = rhythm{care: 20 * time.Millisecond, audit: 50 * time.Millisecond, sweep: 300 * time.Millisecond, yield: 100 * time.Millisecond, offer: time.Minute}
 	}
 	n.server = grpc.NewServer(grpc.StreamInterceptor(func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		return api.Status(next(srv, s))
@@ -145,6 +149,23 @@ func (c *cluster) start(id raftnode.NodeID, dir string) *node {
 	c.members = slices.DeleteFunc(c.members, func(m raftnode.Member) bool { return m.ID == id })
 	c.members = append(c.members, raftnode.Member{Peer: raftnode.Peer{ID: id, Name: string(id), Address: n.address}, Voter: true})
 	return n
+}
+
+// choosy is a store whose disk is full at times.
+type choosy struct {
+	logstore.Store
+	full *atomic.Bool
+}
+
+func (s *choosy) Put(pieces []logstore.Piece) []logstore.Written {
+	if !s.full.Load() {
+		return s.Store.Put(pieces)
+	}
+	all := make([]logstore.Written, len(pieces))
+	for i := range all {
+		all[i].Err = logstore.ErrFull
+	}
+	return all
 }
 
 // kill ends a node; it stays a member.

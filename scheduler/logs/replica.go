@@ -112,8 +112,10 @@ func (r *receiver) took(p logstore.Piece, w logstore.Written) (sync bool, err er
 		r.tell(&pb.LogReplicaAck{Job: k.Job, Attempt: k.Attempt, Error: w.Err.Error()})
 		return false, nil
 	case w.Err != nil:
+		r.s.took(w.Err)
 		return false, fmt.Errorf("store the copy of the %s: %w", logName(k), w.Err)
 	}
+	r.s.took(nil)
 	delete(r.gapped, k)
 	r.s.metrics.copied.Add(float64(len(p.Data)))
 	return p.End != nil, nil

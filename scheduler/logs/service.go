@@ -46,6 +46,7 @@ type Config struct {
 	Logger   hclog.Logger                       //
 	Meter    prometheus.Registerer              // may be nil
 	Pace     int64                              // bytes a second for copying logs again; 0: DefaultPace
+	HandOver func(context.Context) error        // gives the office to another node; nil: as Raft does
 }
 
 // DefaultPace is how fast logs are copied again that lost a holder.
@@ -59,6 +60,7 @@ type Service struct {
 	metrics *metrics
 	hub     hub
 	every   rhythm
+	trouble trouble
 
 	mu   sync.Mutex
 	term *term // nil: this node is not in office
@@ -69,6 +71,7 @@ type rhythm struct {
 	care  time.Duration // the leader compares holders with members
 	audit time.Duration // and asks who still has the oldest logs
 	sweep time.Duration // every node drops what nobody wants
+	yield time.Duration // a leader bears a store that takes nothing
 	offer time.Duration // a reader waits for a worker that is here to offer a log
 }
 
@@ -77,7 +80,10 @@ func New(c Config) *Service {
 	if c.Pace == 0 {
 		c.Pace = DefaultPace
 	}
-	s := &Service{Config: c, metrics: newMetrics(c.Meter), every: rhythm{care: 5 * time.Second, audit: time.Minute, sweep: 10 * time.Minute, offer: time.Minute}}
+	if c.HandOver == nil {
+		c.HandOver = func(ctx context.Context) error { return c.Store.Node().Transfer(ctx, "") }
+	}
+	s := &Service{Config: c, metrics: newMetrics(c.Meter), every: rhythm{care: 5 * time.Second, audit: time.Minute, sweep: 10 * time.Minute, yield: 2 * time.Second, offer: time.Minute}}
 	s.metrics.watch(c.Meter, s)
 	return s
 }

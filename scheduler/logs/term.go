@@ -52,6 +52,7 @@ func (s *Service) Lead(ctx context.Context) error {
 	g.Go(func() error { return t.syncLoop(ctx) })
 	g.Go(func() error { return t.placeLoop(ctx) })
 	g.Go(func() error { return t.careLoop(ctx) })
+	g.Go(func() error { return t.yieldLoop(ctx) })
 	s.setTerm(t)
 	err := g.Wait()
 	s.setTerm(nil)
