@@ -41,6 +41,7 @@ func poolFlags(fs *pflag.FlagSet, p *pb.PoolConfig) {
 	ms(&p.CachedCostMs, "cached-cost", "assumed cost of a job whose cache hint is known (default 10s)")
 	ms(&p.UncachedCostMs, "uncached-cost", "assumed cost of any other job (default 10m)")
 	fs.Var((*onOff)(&p.Learn), "learn", "assume what such jobs took instead, once that was measured (default on)")
+	fs.Var((*onOff)(&p.Steal), "steal", "idle workers take jobs that would wait too long for the worker that has their cache; urgent jobs go before those (default on)")
 }
 
 // onOff is a flag that takes on or off.
@@ -186,7 +187,8 @@ func showPool(t *ui.Table, p *pb.Pool) {
 	t.Row("queue", fmt.Sprintf("at most %d jobs, %d of one client", f.GetMaxQueued(), f.GetMaxQueuedPerClient()))
 	t.Row("kept", fmt.Sprintf("%d finished jobs, for %s", f.GetKeepJobs(), ms(f.GetKeepForMs())))
 	t.Row("limits", fmt.Sprintf("%s running time, %s of log", ms(f.GetTimeLimitMs()), ui.Size(f.GetLogLimitBytes())))
-	t.Row("costs", fmt.Sprintf("%s cached, %s uncached; learn %s", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs()), onOffWord(f.GetLearn())))
+	t.Row("costs", fmt.Sprintf("%s cached, %s uncached; learn %s, steal %s", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs()),
+		onOffWord(f.GetLearn()), onOffWord(f.GetSteal())))
 }
 
 func onOffWord(s pb.Switch) string { return (*onOff)(&s).String() }

@@ -18,8 +18,8 @@ const simHelp = `Run the scheduler on virtual time: the real state machine and p
 workers and builds that are only events. FILE (- is the standard input) has one
 event a line, and # begins a comment:
 
-  costs cached=2s uncached=10s          fixed costs; implies learn=off unless there follows:
-  policy learn=on
+  costs cached=2s uncached=10s          fixed costs; implies learn=off steal=off unless
+  policy learn=on steal=on              follows
   worker NAME slots=N [labels=k=v,..]   connects, or connects again, and is ready
   leave NAME | pause NAME | unpause NAME | forget NAME
   rate CLIENT R

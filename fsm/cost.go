@@ -4,9 +4,13 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// learnPart is by how much a new measurement moves an average: a fourth of the
-// difference, so that the last ten or so builds count.
-const learnPart = 4
+// A new measurement moves an average by a fourth of the difference, so that the
+// last ten or so builds count. A cached build that took longer than others moves it
+// less: it may have waited for the first one with its hint, which was not done yet.
+const (
+	learnPart       = 4
+	learnLongerPart = 16
+)
 
 // learn notes how long an attempt that has just ended took, under its job's hint
 // and under its client: what is known of a client is the first guess for hints
@@ -48,9 +52,9 @@ func (s *State) measure(key *Cost, took int64, cached bool) {
 	}
 	next.Used = s.now
 	if cached {
-		next.Cached = moved(next.Cached, took)
+		next.Cached = moved(next.Cached, took, learnLongerPart)
 	} else {
-		next.Uncached = moved(next.Uncached, took)
+		next.Uncached = moved(next.Uncached, took, learnPart)
 	}
 	s.costs.set(&next)
 	s.costsByUse.set(&next)
@@ -65,9 +69,12 @@ func (s *State) measure(key *Cost, took int64, cached bool) {
 }
 
 // moved is an average after one more measurement; 0 is one without any.
-func moved(average, took int64) int64 {
-	if average == 0 {
+func moved(average, took, longerPart int64) int64 {
+	switch {
+	case average == 0:
 		return took
+	case took > average:
+		return average + (took-average)/longerPart
 	}
 	return average + (took-average)/learnPart
 }

@@ -170,8 +170,10 @@ func ValidatePoolConfig(c *pb.PoolConfig) error {
 			return fmt.Errorf("%s of %d is out of range: 0 (the default) to %d", f.name, f.value, f.max)
 		}
 	}
-	if c.GetLearn() < pb.Switch_SWITCH_UNSPECIFIED || c.GetLearn() > pb.Switch_SWITCH_OFF {
-		return fmt.Errorf("learn is neither on nor off, but %d", c.GetLearn())
+	for _, s := range []pb.Switch{c.GetLearn(), c.GetSteal()} {
+		if s < pb.Switch_SWITCH_UNSPECIFIED || s > pb.Switch_SWITCH_OFF {
+			return fmt.Errorf("learn or steal is neither on nor off, but %d", s)
+		}
 	}
 	if ttl := c.GetLeaseTtlMs(); ttl != 0 && ttl < MinLeaseTTL {
 		return fmt.Errorf("lease TTL of %d ms is too short: at least %d ms", ttl, MinLeaseTTL)

@@ -24,6 +24,7 @@ type Limits struct {
 	CachedCost         int64
 	UncachedCost       int64
 	Learn              bool
+	Steal              bool
 }
 
 // Limits resolves the pool's configuration.
@@ -43,6 +44,7 @@ func (p *Pool) Limits() Limits {
 		UncachedCost: orDefault(c.GetUncachedCostMs(), 600_000),
 	}
 	l.Learn = c.GetLearn() == pb.Switch_SWITCH_ON
+	l.Steal = c.GetSteal() == pb.Switch_SWITCH_ON
 	l.MaxQueuedPerClient = int(orDefault(c.GetMaxQueuedPerClient(), int64(max(l.MaxQueued/4, 1))))
 	return l
 }
@@ -53,7 +55,7 @@ func (l Limits) Config() *pb.PoolConfig {
 		LeaseTtlMs: l.LeaseTTL, Attempts: l.Attempts, BackoffMs: l.Backoff, MaxBackoffMs: l.MaxBackoff,
 		MaxQueued: int64(l.MaxQueued), MaxQueuedPerClient: int64(l.MaxQueuedPerClient),
 		KeepJobs: int64(l.KeepJobs), KeepForMs: l.KeepFor, TimeLimitMs: l.TimeLimit, LogLimitBytes: l.LogLimit,
-		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost, Learn: switchOf(l.Learn),
+		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost, Learn: switchOf(l.Learn), Steal: switchOf(l.Steal),
 	}
 }
 
@@ -165,7 +167,7 @@ func configOf(c *pb.PoolConfig) *pb.PoolConfig {
 		MaxQueuedPerClient: c.GetMaxQueuedPerClient(), KeepJobs: c.GetKeepJobs(),
 		KeepForMs: c.GetKeepForMs(), TimeLimitMs: c.GetTimeLimitMs(),
 		LogLimitBytes: c.GetLogLimitBytes(), CachedCostMs: c.GetCachedCostMs(),
-		UncachedCostMs: c.GetUncachedCostMs(), Learn: c.GetLearn(),
+		UncachedCostMs: c.GetUncachedCostMs(), Learn: c.GetLearn(), Steal: c.GetSteal(),
 	}
 }
 

@@ -1198,6 +1198,7 @@ type PoolConfig struct {
 	CachedCostMs       int64                  `protobuf:"varint,11,opt,name=cached_cost_ms,json=cachedCostMs,proto3" json:"cached_cost_ms,omitempty"`                    // default 10 s
 	UncachedCostMs     int64                  `protobuf:"varint,12,opt,name=uncached_cost_ms,json=uncachedCostMs,proto3" json:"uncached_cost_ms,omitempty"`              // default 600 s
 	Learn              Switch                 `protobuf:"varint,13,opt,name=learn,proto3,enum=weir.v1.Switch" json:"learn,omitempty"`                                    // estimate costs from measured durations; default on
+	Steal              Switch                 `protobuf:"varint,14,opt,name=steal,proto3,enum=weir.v1.Switch" json:"steal,omitempty"`                                    // idle workers take jobs reserved for busy ones; default on
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1319,6 +1320,13 @@ func (x *PoolConfig) GetUncachedCostMs() int64 {
 func (x *PoolConfig) GetLearn() Switch {
 	if x != nil {
 		return x.Learn
+	}
+	return Switch_SWITCH_UNSPECIFIED
+}
+
+func (x *PoolConfig) GetSteal() Switch {
+	if x != nil {
+		return x.Steal
 	}
 	return Switch_SWITCH_UNSPECIFIED
 }
@@ -1689,7 +1697,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\rworkers_known\x18\x0e \x01(\x05R\fworkersKnown\x12\x1d\n" +
 	"\n" +
 	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\x121\n" +
-	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xe1\x03\n" +
+	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\x88\x04\n" +
 	"\n" +
 	"PoolConfig\x12 \n" +
 	"\flease_ttl_ms\x18\x01 \x01(\x03R\n" +
@@ -1708,7 +1716,8 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	" \x01(\x03R\rlogLimitBytes\x12$\n" +
 	"\x0ecached_cost_ms\x18\v \x01(\x03R\fcachedCostMs\x12(\n" +
 	"\x10uncached_cost_ms\x18\f \x01(\x03R\x0euncachedCostMs\x12%\n" +
-	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\"\xc4\x02\n" +
+	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\x12%\n" +
+	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\"\xc4\x02\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1820,13 +1829,14 @@ var file_weir_v1_job_proto_depIdxs = []int32{
 	15, // 12: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
 	15, // 13: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
 	2,  // 14: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
-	8,  // 15: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	3,  // 16: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	2,  // 15: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
+	8,  // 16: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	3,  // 17: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }

@@ -65,13 +65,16 @@ func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb
 // learningLevel is the feature level from which pools can learn.
 const learningLevel = 2
 
-// learning spells out a default that must not change what older log entries mean:
-// a pool learns unless it is told not to.
+// learning spells out defaults that must not change what older log entries mean: a
+// pool learns, and its idle workers steal, unless it is told not to.
 func learning(config *pb.PoolConfig) *pb.PoolConfig {
 	spelled := &pb.PoolConfig{}
 	proto.Merge(spelled, config)
 	if spelled.Learn == pb.Switch_SWITCH_UNSPECIFIED {
 		spelled.Learn = pb.Switch_SWITCH_ON
+	}
+	if spelled.Steal == pb.Switch_SWITCH_UNSPECIFIED {
+		spelled.Steal = pb.Switch_SWITCH_ON
 	}
 	return spelled
 }

@@ -9,21 +9,23 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// A new pool learns, unless it is told not to; the request stays as it was.
-func TestPoolsLearnByDefault(t *testing.T) {
+// A new pool learns and steals, unless it is told not to; the request stays as it
+// was.
+func TestPoolsLearnAndStealByDefault(t *testing.T) {
 	for _, c := range []struct {
 		given *pb.PoolConfig
-		want  bool
+		learn bool
+		steal bool
 	}{
-		{nil, true},
-		{&pb.PoolConfig{Attempts: 2}, true},
-		{&pb.PoolConfig{Learn: pb.Switch_SWITCH_ON}, true},
-		{&pb.PoolConfig{Learn: pb.Switch_SWITCH_OFF}, false},
+		{nil, true, true},
+		{&pb.PoolConfig{Attempts: 2}, true, true},
+		{&pb.PoolConfig{Learn: pb.Switch_SWITCH_ON, Steal: pb.Switch_SWITCH_OFF}, true, false},
+		{&pb.PoolConfig{Learn: pb.Switch_SWITCH_OFF}, false, true},
 	} {
 		before := proto.Clone(c.given)
 		got := (&fsm.Pool{Config: learning(c.given)}).Limits()
-		if got.Learn != c.want || !proto.Equal(before, c.given) {
-			t.Errorf("%v: learns: %v; want %v", c.given, got.Learn, c.want)
+		if got.Learn != c.learn || got.Steal != c.steal || !proto.Equal(before, c.given) {
+			t.Errorf("%v: learns: %v, steals: %v; want %v, %v", c.given, got.Learn, got.Steal, c.learn, c.steal)
 		}
 	}
 	if fsm.FeatureLevel < learningLevel {

@@ -71,7 +71,7 @@ func (t *term) readmit() {
 }
 
 // suggest decides on the grant that rides with a submit.
-func (t *term) suggest(name, hint string, slots uint32, labels []*pb.Label) (worker string, release func(bool)) {
+func (t *term) suggest(name, client, hint string, slots uint32, labels []*pb.Label) (worker string, release func(bool)) {
 	select {
 	case <-t.ready:
 	default: // the plan is being made
@@ -84,7 +84,7 @@ func (t *term) suggest(name, hint string, slots uint32, labels []*pb.Label) (wor
 	if !ok {
 		return "", func(bool) {}
 	}
-	s := p.plan.Suggest(hint, need)
+	s := p.plan.Suggest(client, hint, need)
 	return s.Worker(), func(bool) { t.notes.add(note{pool: p, suggestion: s}) }
 }
 

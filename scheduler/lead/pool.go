@@ -16,31 +16,30 @@ type pool struct {
 	limits fsm.Limits
 }
 
-// hints answers the planner from the replicated state.
-type hints struct {
+// book answers the planner from the replicated state.
+type book struct {
 	store *state.Store
 	pool  string
 }
 
-// Workers returns the names of the workers that have the hint, the latest first.
-func (h hints) Workers(hint string) []string {
-	var names []string
-	h.store.View(func(s *fsm.State) { names = plan.HintWorkers(s, h.pool, hint) })
-	return names
+// Look implements plan.Book.
+func (b book) Look(client, hint string) (workers []string, costs plan.Costs) {
+	b.store.View(func(s *fsm.State) { workers, costs = plan.LookUp(s, b.pool, client, hint) })
+	return workers, costs
 }
 
 // pool returns the record of a pool, and makes or updates it.
 func (t *term) tunePool(p *fsm.Pool) *pool {
 	limits := p.Limits()
-	costs := plan.CostsOf(limits)
+	policy := plan.PolicyOf(limits)
 	r, ok := t.pools[p.Name]
 	if !ok {
-		r = &pool{name: p.Name, plan: plan.New(costs, hints{t.store, p.Name}), roster: newRoster()}
+		r = &pool{name: p.Name, plan: plan.New(policy, book{t.store, p.Name}), roster: newRoster()}
 		r.plan.Resume()
 		t.pools[p.Name] = r
 	}
 	r.limits = limits
-	r.plan.SetCosts(costs)
+	r.plan.SetPolicy(policy)
 	r.roster.tune(t.config.ttl(limits))
 	return r
 }

@@ -47,6 +47,7 @@ func (t *term) upkeep() {
 	t.looked = now
 	t.readmit()
 	for _, p := range t.pools {
+		p.plan.Advance(t.store.Now())
 		t.judge(p, now)
 	}
 }

@@ -38,7 +38,7 @@ func (p *Pool) Follow(e fsm.Event, f Fact) {
 		}
 	case fsm.LeaseGranted:
 		if f.Runs() {
-			p.Hold(e.Lease, e.Worker, e.Job, f.Job.Slots)
+			p.Hold(leaseOf(f.Job, f.Attempt))
 		} else {
 			p.Remove(e.Job) // it is over already
 		}
@@ -61,7 +61,7 @@ func (p *Pool) Rebuild(s *fsm.State, pool *fsm.Pool) {
 		}
 	})
 	for j := range s.Leases(pool.Name) {
-		p.Hold(j.Lease, j.Worker(), j.ID, j.Slots)
+		p.Hold(leaseOf(j, j.Last()))
 	}
 }
 
@@ -74,20 +74,30 @@ func StillWaits(s *fsm.State, id fsm.JobID) bool {
 // JobOf is a job as the planner sees it.
 func JobOf(j *fsm.Job) Job {
 	return Job{
-		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Hint: j.Hint,
+		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Client: j.Client, Hint: j.Hint,
 		Need: Need{Slots: j.Slots, Labels: j.Labels},
 	}
 }
 
-// CostsOf are the estimates that a pool's configuration gives.
-func CostsOf(l fsm.Limits) Costs { return Costs{Cached: l.CachedCost, Uncached: l.UncachedCost} }
-
-// HintWorkers names the workers of a pool that have built with a hint, the latest
-// first.
-func HintWorkers(s *fsm.State, pool, hint string) []string {
-	var names []string
-	for w := range s.HintWorkers(pool, hint) {
-		names = append(names, w.Worker)
+func leaseOf(j *fsm.Job, a *fsm.Attempt) Lease {
+	return Lease{
+		ID: a.Lease, Job: j.ID, Worker: a.Worker, Slots: j.Slots, Client: j.Client, Hint: j.Hint,
+		Started: a.Started, Cached: a.Cached,
 	}
-	return names
+}
+
+// PolicyOf is what a pool's configuration chooses.
+func PolicyOf(l fsm.Limits) Policy { return Policy{Steal: l.Steal} }
+
+// LookUp answers as a Book from the state.
+func LookUp(s *fsm.State, pool, client, hint string) (workers []string, costs Costs) {
+	if hint != "" {
+		for w := range s.HintWorkers(pool, hint) {
+			workers = append(workers, w.Worker)
+		}
+	}
+	if p, ok := s.Pool(pool); ok {
+		costs.Cached, costs.Uncached = s.Estimate(p, client, hint)
+	}
+	return workers, costs
 }

@@ -89,10 +89,10 @@ func (s *Suggestion) Worker() string {
 // if the job would start at once, and if every submit before it that is still on
 // its way without a worker could have a slot too. The decision stands until
 // Withdraw.
-func (p *Pool) Suggest(hint string, n Need) *Suggestion {
+func (p *Pool) Suggest(client, hint string, n Need) *Suggestion {
 	s := &Suggestion{hint: hint, slots: n.slots()}
 	c := p.classOf(n)
-	if s.worker = p.suggested(hint, c); s.worker == nil {
+	if s.worker = p.suggested(client, hint, c); s.worker == nil {
 		p.unplaced += s.slots
 		return s
 	}
@@ -103,11 +103,11 @@ func (p *Pool) Suggest(hint string, n Need) *Suggestion {
 	return s
 }
 
-func (p *Pool) suggested(hint string, c *class) *worker {
+func (p *Pool) suggested(client, hint string, c *class) *worker {
 	if c.free-p.unplaced < c.slots {
 		return nil
 	}
-	if w := p.preferred(hint, c); w != nil {
+	if w, _ := p.preferred(client, hint, c); w != nil {
 		if w.idle && w.idleFree >= c.slots {
 			return w
 		}

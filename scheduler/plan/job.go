@@ -16,7 +16,8 @@ type Need struct {
 type Job struct {
 	ID        fsm.JobID
 	Urgent    bool
-	FairStart int64  // ms
+	FairStart int64 // ms
+	Client    string
 	Hint      string // cache hint; empty: none
 	Need      Need
 }
@@ -35,6 +36,7 @@ const (
 type job struct {
 	id        fsm.JobID
 	fairStart int64
+	client    string
 	hint      string
 	class     *class
 	worker    *worker // of every place but waiting

@@ -6,7 +6,10 @@ func (p *Pool) run() {
 	if p.paused {
 		return
 	}
-	for len(p.asking) > 0 {
+	for len(p.asking) > 0 || p.steal() {
+		if len(p.asking) == 0 {
+			continue
+		}
 		w := p.asking[0]
 		p.asking = p.asking[1:]
 		w.asking = false
@@ -44,10 +47,13 @@ func (p *Pool) next(w *worker) *job {
 			}
 			return w.claim
 		}
-		if own != nil {
+		if own != nil && (own.urgent || !p.policy.Steal) {
 			return own
 		}
 		j := p.head(w)
+		if own != nil && (j == nil || !j.urgent) {
+			return own
+		}
 		if j == nil || j.place == claiming || !p.prefer(j) {
 			return j
 		}
@@ -82,7 +88,8 @@ func (p *Pool) arrive(j *job) {
 		c.waiting.Set(j)
 	case p.prefer(j):
 	case able != nil:
-		p.reserve(able, j, p.costs.Uncached)
+		_, costs := p.book.Look(j.client, j.hint)
+		p.reserve(able, j, costs.Uncached)
 	default:
 		p.claim(partial, j)
 	}
@@ -90,43 +97,57 @@ func (p *Pool) arrive(j *job) {
 
 // prefer reserves a job for the worker that has its cache, if there is one.
 func (p *Pool) prefer(j *job) bool {
-	w := p.preferred(j.hint, j.class)
+	w, cost := p.preferred(j.client, j.hint, j.class)
 	if w == nil {
 		return false
 	}
 	p.unlink(j)
-	p.reserve(w, j, p.costs.Cached)
+	p.reserve(w, j, cost)
 	return true
 }
 
 // preferred is the least loaded of the workers that have the cache hint and
-// would not make the job wait longer than it takes without the cache.
-func (p *Pool) preferred(hint string, c *class) *worker {
+// would not make the job wait longer than it takes without the cache, and what
+// the job costs there.
+func (p *Pool) preferred(client, hint string, c *class) (best *worker, cost int64) {
 	if hint == "" {
-		return nil
+		return nil, 0
 	}
-	var best *worker
-	consider := func(names []string) {
+	names, costs := p.book.Look(client, hint)
+	least, most := int64(0), costs.Uncached
+	if p.policy.Steal {
+		most = costs.patience()
+	}
+	for _, names := range [][]string{p.warming[hint], names} {
 		for _, name := range names {
 			w, ok := p.workers[name]
-			if !ok || !w.active() || w.workload > p.costs.Uncached || !c.fits(w) {
+			if !ok || !w.active() || !c.fits(w) {
 				continue
 			}
-			if best == nil || w.workload < best.workload {
-				best = w
+			load := w.workload
+			if p.policy.Steal {
+				load = p.delay(w, c.slots, w.workload)
+			}
+			if load <= most && (best == nil || load < least) {
+				best, least = w, load
 			}
 		}
 	}
-	consider(p.warming[hint])
-	consider(p.hints.Workers(hint))
-	return best
+	return best, costs.Cached
 }
 
 func (p *Pool) reserve(w *worker, j *job, cost int64) {
 	j.place, j.worker, j.cost = reserved, w, cost
-	w.reserved.Set(j)
-	w.workload += cost
+	p.weigh(w, cost, func() { w.reserved.Set(j) })
 	p.stir(w)
+}
+
+// weigh changes a worker's queue and its workload.
+func (p *Pool) weigh(w *worker, delta int64, change func()) {
+	p.loaded.Delete(w)
+	change()
+	w.workload += delta
+	p.enlist(w)
 }
 
 // claim makes a worker start nothing that comes after j before it has enough

@@ -39,7 +39,7 @@ func TestOrderIsStrict(t *testing.T) {
 
 // Classes without jobs are forgotten, also by the workers.
 func TestClassesAreSwept(t *testing.T) {
-	p := New(Costs{Cached: 10, Uncached: 600}, fakeHints{})
+	p := New(Policy{}, fixed{fakeHints{}, Costs{Cached: 10, Uncached: 600}})
 	p.Resume()
 	label := func(i int) []fsm.Label { return []fsm.Label{{Name: "n", Value: fmt.Sprint(i)}} }
 	var all []fsm.Label
@@ -71,7 +71,7 @@ func BenchmarkLifecycle(b *testing.B) {
 	for i := range 1000 {
 		hints[fmt.Sprint("h", i)] = []string{fmt.Sprint("w", i%100), fmt.Sprint("w", i%77)}
 	}
-	p := New(Costs{Cached: 10_000, Uncached: 600_000}, hints)
+	p := New(Policy{}, fixed{hints, Costs{Cached: 10_000, Uncached: 600_000}})
 	var next fsm.JobID
 	queue := func() {
 		next++
@@ -95,7 +95,7 @@ func BenchmarkLifecycle(b *testing.B) {
 		g := running[0]
 		running = running[1:]
 		lease := fsm.LeaseID(g.Job)
-		p.Hold(lease, g.Worker, g.Job, uint32(p.jobs[g.Job].slots()))
+		p.Hold(Lease{ID: lease, Worker: g.Worker, Job: g.Job, Slots: uint32(p.jobs[g.Job].slots())})
 		p.Settle(g.Job, false)
 		queue()
 		p.Release(lease)
@@ -109,7 +109,7 @@ func BenchmarkLoadMillion(b *testing.B) {
 	for range b.N {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		p := New(Costs{Cached: 10_000, Uncached: 600_000}, fakeHints{})
+		p := New(Policy{}, fixed{fakeHints{}, Costs{Cached: 10_000, Uncached: 600_000}})
 		p.Load(1_000_000, func(yield func(Job) bool) {
 			for id := range fsm.JobID(1_000_000) {
 				if !yield(Job{ID: id + 1, FairStart: int64(id), Need: Need{Slots: 1}}) {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidwall/btree"
+
 	"github.com/weirbuild/weir/fsm"
 )
 
@@ -15,11 +17,20 @@ type Costs struct {
 	Uncached int64
 }
 
-// Hints knows which workers of the pool have run which cache hint.
-type Hints interface {
-	// Workers returns their names, the latest first. It is called while a
-	// decision is made and must not block.
-	Workers(hint string) []string
+// Book knows what the pool has built before.
+type Book interface {
+	// Look names the workers that have a cache hint, the latest first, and says
+	// what a job of the client with that hint is expected to take. It is called
+	// while a decision is made and must not block.
+	Look(client, hint string) (workers []string, costs Costs)
+}
+
+// Policy is what a pool's configuration chooses.
+type Policy struct {
+	// Steal lets an idle worker take a job that is reserved for a busy one once
+	// waiting would cost more than building here, and urgent jobs go before a
+	// worker's reserved ordinary ones.
+	Steal bool
 }
 
 // Grant is a decision: this worker runs this job.
@@ -31,14 +42,15 @@ type Grant struct {
 // Pool plans for one pool. It is told what happens and answers with grants. A
 // new one plans nothing before Resume.
 type Pool struct {
-	costs Costs
-	hints Hints
+	policy Policy
+	book   Book
+	now    int64 // ms, as told last
 
 	jobs    map[fsm.JobID]*job
 	queued  int // of them, those not granted
 	classes map[string]*class
 	workers map[string]*worker
-	leases  map[fsm.LeaseID]lease
+	leases  map[fsm.LeaseID]*lease
 	warming map[string][]string // hint -> workers with a grant on its way
 
 	paused   bool
@@ -48,34 +60,51 @@ type Pool struct {
 	unplaced int // slots that submits on their way need, and have no worker for
 	idleFree int // free slots of all idle workers
 	sweepAt  int
-}
-
-type lease struct {
-	worker *worker
-	slots  int
+	loaded   *btree.BTreeG[*worker] // those with jobs reserved, the most work first; kept for stealing
 }
 
 // New returns a pool without jobs and workers.
-func New(costs Costs, hints Hints) *Pool {
+func New(policy Policy, book Book) *Pool {
 	return &Pool{
-		costs: costs, hints: hints, paused: true, sweepAt: sweepFrom,
+		policy: policy, book: book, paused: true, sweepAt: sweepFrom, loaded: newTree(moreWork),
 		jobs:    map[fsm.JobID]*job{},
 		classes: map[string]*class{},
 		workers: map[string]*worker{},
-		leases:  map[fsm.LeaseID]lease{},
+		leases:  map[fsm.LeaseID]*lease{},
 		warming: map[string][]string{},
 	}
 }
 
-// SetCosts changes the estimates for decisions to come.
-func (p *Pool) SetCosts(c Costs) { p.costs = c }
+// SetPolicy changes decisions to come.
+func (p *Pool) SetPolicy(policy Policy) {
+	p.policy = policy
+	p.loaded.Clear()
+	for _, w := range p.workers {
+		p.enlist(w)
+	}
+	p.run()
+}
+
+// Advance tells the time. Jobs that have waited too long for their worker are
+// then taken by idle ones.
+func (p *Pool) Advance(now int64) {
+	p.now = max(p.now, now)
+	p.run()
+}
+
+// Restless says whether the passing of time alone may lead to a decision.
+func (p *Pool) Restless() bool {
+	return p.policy.Steal && !p.paused && p.idleFree > 0 && p.loaded.Len() > 0
+}
 
 // Reset forgets all jobs and leases but the grants on their way, keeps the
 // workers, and pauses: what the state holds is to be told again, then Resume.
 func (p *Pool) Reset() {
 	p.paused = true
+	p.loaded.Clear()
 	for _, w := range p.workers {
 		p.rouse(w)
+		w.held = nil
 		w.leased, w.workload, w.claim, w.asking = 0, 0, nil, false
 		w.reserved.Clear()
 		w.fits = nil
@@ -142,7 +171,7 @@ func (p *Pool) add(j Job) *job {
 	if _, ok := p.jobs[j.ID]; ok {
 		return nil
 	}
-	r := &job{id: j.ID, urgent: j.Urgent, fairStart: j.FairStart, hint: j.Hint, class: p.classOf(j.Need)}
+	r := &job{id: j.ID, urgent: j.Urgent, fairStart: j.FairStart, client: j.Client, hint: j.Hint, class: p.classOf(j.Need)}
 	r.class.jobs++
 	p.jobs[j.ID] = r
 	p.queued++
@@ -180,8 +209,7 @@ func (p *Pool) unlink(j *job) {
 		j.class.claiming.Delete(j)
 		j.worker.claim = nil
 	case reserved:
-		j.worker.reserved.Delete(j)
-		j.worker.workload -= j.cost
+		p.weigh(j.worker, -j.cost, func() { j.worker.reserved.Delete(j) })
 	}
 	j.place, j.worker, j.cost = nowhere, nil, 0
 }

@@ -64,14 +64,21 @@ type script struct {
 // fakeHints is which workers have which hint, the latest first.
 type fakeHints map[string][]string
 
-func (h fakeHints) Workers(hint string) []string { return h[hint] }
+// fixed is a book that has measured nothing.
+type fixed struct {
+	fakeHints
+	costs Costs
+}
+
+// Look implements Book.
+func (f fixed) Look(_, hint string) ([]string, Costs) { return f.fakeHints[hint], f.costs }
 
 func newScript(t *testing.T) *script {
 	s := &script{
 		t: t, known: fakeHints{}, jobs: map[fsm.JobID]Job{},
 		holder: map[fsm.JobID]string{}, suggestions: map[string]*Suggestion{},
 	}
-	s.pool = New(Costs{Cached: 10_000, Uncached: 600_000}, s.known)
+	s.pool = New(Policy{}, fixed{s.known, Costs{Cached: 10_000, Uncached: 600_000}})
 	s.pool.Resume()
 	return s
 }
@@ -113,14 +120,14 @@ func (s *script) command(a args) string {
 	case "cancel":
 		s.pool.Remove(id)
 	case "start": // the grant became a lease of the same number
-		s.pool.Hold(fsm.LeaseID(id), s.holder[id], id, s.jobs[id].Need.Slots)
+		s.pool.Hold(Lease{ID: fsm.LeaseID(id), Worker: s.holder[id], Job: id, Slots: s.jobs[id].Need.Slots})
 		s.pool.Settle(id, false)
 	case "end":
 		s.pool.Release(fsm.LeaseID(id))
 	case "refuse": // the grant was refused, and the job still waits
 		s.pool.Settle(id, true)
 	case "suggest":
-		s.suggestions[a.subject()] = s.pool.Suggest(a.str("hint"), Need{Slots: uint32(a.num("slots", 1)), Labels: a.labels()})
+		s.suggestions[a.subject()] = s.pool.Suggest("", a.str("hint"), Need{Slots: uint32(a.num("slots", 1)), Labels: a.labels()})
 		return fmt.Sprintf("suggest %s: %q", a.subject(), s.suggestions[a.subject()].Worker())
 	case "withdraw":
 		s.pool.Withdraw(s.suggestions[a.subject()])

@@ -35,7 +35,7 @@ func compare(t *testing.T, seed uint64) {
 	costs := Costs{Cached: 10, Uncached: 30}
 	w := &twins{
 		t: t, random: rand.New(rand.NewPCG(seed, 1)), hints: hints, multi: seed%2 == 1,
-		pool:  New(costs, hints),
+		pool:  New(Policy{}, fixed{hints, costs}),
 		model: &model{costs: costs, hints: hints, onWay: map[fsm.JobID]*modelJob{}},
 	}
 	w.pool.Resume()
@@ -75,7 +75,7 @@ func (w *twins) reload() {
 	for _, m := range w.model.workers {
 		m.idle = false
 		for id, slots := range m.leases {
-			w.pool.Hold(id, m.Name, 0, uint32(slots))
+			w.pool.Hold(Lease{ID: id, Worker: m.Name, Slots: uint32(slots)})
 		}
 	}
 	w.pool.Resume()
@@ -101,7 +101,7 @@ func (w *twins) reload() {
 func (w *twins) suggest() {
 	w.nextID++
 	late := Job{ID: w.nextID, FairStart: 1 << 40, Hint: fmt.Sprint("h", w.random.IntN(4)), Need: Need{Slots: w.slots(4), Labels: w.labels(2)}}
-	got := w.pool.Suggest(late.Hint, late.Need).Worker()
+	got := w.pool.Suggest("", late.Hint, late.Need).Worker()
 	w.model.queue(&modelJob{Job: late})
 	want := ""
 	if len(w.model.grants) > 0 {
@@ -197,7 +197,7 @@ func (w *twins) settle() {
 	case 1: // cancelled
 	default:
 		lease := fsm.LeaseID(id)
-		w.pool.Hold(lease, j.granted.Name, id, j.Need.Slots)
+		w.pool.Hold(Lease{ID: lease, Worker: j.granted.Name, Job: id, Slots: j.Need.Slots})
 		j.granted.leases[lease] = j.Need.slots()
 		w.model.stir(j.granted)
 		w.model.run()

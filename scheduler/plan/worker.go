@@ -24,6 +24,7 @@ type worker struct {
 	inactive  string
 
 	leased  int // slots of its leases
+	held    []*lease
 	pending int // slots of grants and suggestions on their way
 
 	reserved *btree.BTreeG[*job] // its own queue
@@ -85,18 +86,51 @@ func (p *Pool) Leave(name string) {
 	p.run()
 }
 
+// Lease is what a decision must know of a job that a worker holds.
+type Lease struct {
+	ID      fsm.LeaseID
+	Job     fsm.JobID
+	Worker  string
+	Slots   uint32
+	Client  string
+	Hint    string
+	Started int64 // ms
+	Cached  bool  // the worker had the hint
+}
+
+type lease struct {
+	worker  *worker
+	place   int // in the worker's list
+	slots   int
+	started int64
+	takes   int64 // expected; 0: not known
+}
+
 // Hold tells that a job is leased to a worker, connected or not.
-func (p *Pool) Hold(id fsm.LeaseID, name string, job fsm.JobID, slots uint32) {
-	if _, ok := p.leases[id]; ok {
+func (p *Pool) Hold(told Lease) {
+	if _, ok := p.leases[told.ID]; ok {
 		return
 	}
-	p.Remove(job)
-	w := p.worker(name)
-	n := int(max(slots, 1))
-	p.leases[id] = lease{worker: w, slots: n}
-	w.leased += n
+	p.Remove(told.Job)
+	w := p.worker(told.Worker)
+	l := &lease{worker: w, place: len(w.held), slots: int(max(told.Slots, 1)), started: told.Started}
+	if p.policy.Steal {
+		l.takes = p.expected(told)
+	}
+	p.leases[told.ID] = l
+	w.held = append(w.held, l)
+	w.leased += l.slots
 	p.stir(w)
 	p.run()
+}
+
+// expected is how long a build should take.
+func (p *Pool) expected(l Lease) int64 {
+	_, costs := p.book.Look(l.Client, l.Hint)
+	if l.Cached {
+		return costs.Cached
+	}
+	return costs.Uncached
 }
 
 // Release tells that a lease is over.
@@ -106,6 +140,11 @@ func (p *Pool) Release(id fsm.LeaseID) {
 		return
 	}
 	delete(p.leases, id)
+	held := l.worker.held
+	last := held[len(held)-1]
+	held[l.place], last.place = last, l.place
+	held[len(held)-1] = nil
+	l.worker.held = held[:len(held)-1]
 	l.worker.leased -= l.slots
 	p.forgetIfGone(l.worker)
 	p.stir(l.worker)

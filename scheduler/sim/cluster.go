@@ -20,6 +20,7 @@ const (
 
 	origin    = 3600 * 1000 // state time at which virtual time is 0, ms
 	trimBatch = 500
+	pulse     = 1000 // ms from one look at the time to the next
 )
 
 // Observer is told of decisions as they are made. A nil function is not called.
@@ -50,6 +51,7 @@ type Cluster struct {
 	making   map[cached]int64 // what is being built for the first time, and until when
 	stops    []fsm.LeaseID    // builds that were asked to stop
 	untidied int              // jobs that ended since retention was looked at
+	watching bool             // there is an entry that tells the planner the time
 	due      int64            // the end of a back-off for which there is an entry
 }
 
@@ -67,16 +69,19 @@ func New(config *pb.PoolConfig, observer Observer) (*Cluster, error) {
 // lead makes a new leader's memory, from the state.
 func (c *Cluster) lead() {
 	pool, _ := c.state.Pool(Pool)
-	c.plan = plan.New(plan.CostsOf(pool.Limits()), hints{c})
+	c.plan = plan.New(plan.PolicyOf(pool.Limits()), book{c})
+	c.plan.Advance(c.now)
 	c.plan.Rebuild(c.state, pool)
 	c.plan.Resume()
 }
 
-// hints answers the planner from the state.
-type hints struct{ c *Cluster }
+// book answers the planner from the state.
+type book struct{ c *Cluster }
 
-// Workers implements plan.Hints.
-func (h hints) Workers(hint string) []string { return plan.HintWorkers(h.c.state, Pool, hint) }
+// Look implements plan.Book.
+func (b book) Look(client, hint string) ([]string, plan.Costs) {
+	return plan.LookUp(b.c.state, Pool, client, hint)
+}
 
 // Now is the virtual time since the beginning.
 func (c *Cluster) Now() time.Duration { return time.Duration(c.now-origin) * time.Millisecond }
@@ -124,7 +129,7 @@ func (c *Cluster) Submit(s Submission) (fsm.JobID, error) {
 			return 0, err
 		}
 	}
-	suggestion := c.plan.Suggest(s.Hint, plan.Need{Slots: max(s.Slots, 1), Labels: labelsOf(s.Labels)})
+	suggestion := c.plan.Suggest(s.Client, s.Hint, plan.Need{Slots: max(s.Slots, 1), Labels: labelsOf(s.Labels)})
 	id := c.state.LastJob() + 1
 	if s.Takes != (Takes{}) {
 		c.takes[id] = s.Takes
@@ -208,6 +213,9 @@ func (c *Cluster) command(cmd *pb.Command) error {
 func (c *Cluster) do(cmd *pb.Command) (fsm.Result, error) {
 	cmd.IssuedAtMs = c.now
 	r := c.state.Apply(cmd)
+	if c.plan != nil {
+		c.plan.Advance(c.now)
+	}
 	for _, e := range r.Events {
 		c.happened(e, plan.FactOf(c.state, &e))
 	}
@@ -225,7 +233,7 @@ func (c *Cluster) happened(e fsm.Event, f plan.Fact) {
 	switch e.Kind {
 	case fsm.PoolChanged:
 		if p, ok := c.state.Pool(Pool); ok && c.plan != nil {
-			c.plan.SetCosts(plan.CostsOf(p.Limits()))
+			c.plan.SetPolicy(plan.PolicyOf(p.Limits()))
 		}
 	case fsm.LeaseGranted:
 		if f.Runs() {
@@ -287,6 +295,7 @@ func (c *Cluster) digest() error {
 		}
 		grants := c.plan.Take()
 		if len(grants) == 0 {
+			c.watch()
 			return c.tidy()
 		}
 		for _, g := range grants {
@@ -295,6 +304,20 @@ func (c *Cluster) digest() error {
 			}
 		}
 	}
+}
+
+// watch lets the planner know how time passes while that alone may lead to a
+// decision.
+func (c *Cluster) watch() {
+	if c.watching || !c.plan.Restless() {
+		return
+	}
+	c.watching = true
+	c.agenda.add(c.now+pulse, func() error {
+		c.watching = false
+		c.plan.Advance(c.now)
+		return c.digest()
+	})
 }
 
 // grant proposes a decision. No other command comes between it and what it was

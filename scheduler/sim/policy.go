@@ -10,12 +10,13 @@ import (
 // Policy is those choices of a pool that change how it is scheduled.
 type Policy struct {
 	Learn bool
+	Steal bool
 }
 
 // Fixed decides as OCluster does; Default is what a new pool has.
 var (
 	Fixed   = Policy{}
-	Default = Policy{Learn: true}
+	Default = Policy{Learn: true, Steal: true}
 )
 
 type choice struct {
@@ -23,7 +24,7 @@ type choice struct {
 	on   *bool
 }
 
-func (p *Policy) choices() []choice { return []choice{{"learn", &p.Learn}} }
+func (p *Policy) choices() []choice { return []choice{{"learn", &p.Learn}, {"steal", &p.Steal}} }
 
 // ParsePolicy reads "learn=on,..", where what is not named is off.
 func ParsePolicy(text string) (Policy, error) {
@@ -52,11 +53,11 @@ func (p Policy) String() string {
 }
 
 func (p Policy) apply(config *pb.PoolConfig) {
-	config.Learn = switchOf(p.Learn)
+	config.Learn, config.Steal = switchOf(p.Learn), switchOf(p.Steal)
 }
 
 func policyOf(config *pb.PoolConfig) Policy {
-	return Policy{Learn: config.Learn == pb.Switch_SWITCH_ON}
+	return Policy{Learn: config.Learn == pb.Switch_SWITCH_ON, Steal: config.Steal == pb.Switch_SWITCH_ON}
 }
 
 func switchOf(on bool) pb.Switch {

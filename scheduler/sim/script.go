@@ -35,7 +35,9 @@ func NewScript() (*Script, error) {
 
 // roomy is a pool as one is created, but for a queue that takes whatever comes.
 func roomy() *pb.PoolConfig {
-	return &pb.PoolConfig{MaxQueued: fsm.MaxQueued, MaxQueuedPerClient: fsm.MaxQueued, Learn: pb.Switch_SWITCH_ON}
+	config := &pb.PoolConfig{MaxQueued: fsm.MaxQueued, MaxQueuedPerClient: fsm.MaxQueued}
+	Default.apply(config)
+	return config
 }
 
 // Run runs all lines. An error names the line.

@@ -95,3 +95,24 @@ func TestWorkloadsAreChecked(t *testing.T) {
 		t.Errorf("jobs that fit no worker: %v", err)
 	}
 }
+
+// Where hints come again, the default policy waits for a cache only as long as it
+// is worth it.
+func TestStealingHelps(t *testing.T) {
+	w := readExample(t, "warm.json")
+	mean, p95 := map[Policy]time.Duration{}, map[Policy]time.Duration{}
+	for _, p := range []Policy{Fixed, Default} {
+		for _, seed := range w.Seeds[:2] {
+			m, err := RunWorkload(w, p, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mean[p] += m.All.Mean
+			p95[p] += m.All.P95
+		}
+	}
+	t.Logf("mean %v and p95 %v with fixed costs, %v and %v by default", mean[Fixed]/2, p95[Fixed]/2, mean[Default]/2, p95[Default]/2)
+	if mean[Default] > mean[Fixed]*9/10 || p95[Default] > p95[Fixed]*9/10 {
+		t.Errorf("the default policy gains less than a tenth")
+	}
+}

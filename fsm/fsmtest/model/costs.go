@@ -38,10 +38,12 @@ func (m *Model) learn(j *fsm.Job, a *fsm.Attempt) {
 		if a.Cached {
 			which = &known.cached
 		}
-		took := max(a.Ended-a.Started, 1)
-		if *which == 0 {
+		switch took := max(a.Ended-a.Started, 1); {
+		case *which == 0:
 			*which = took
-		} else {
+		case a.Cached && took > *which:
+			*which += (took - *which) / 16
+		default:
 			*which += (took - *which) / 4
 		}
 	}
