@@ -38,6 +38,7 @@ func (s *Server) Session(stream pb.WorkerService_SessionServer) error {
 	if err := workerOf(stream.Context(), hello.Pool, hello.Name); err != nil {
 		return err
 	}
+	s.awaitOffice(stream.Context())
 	switch r := s.routeWorker(stream.Context(), hello.Relay); {
 	case r.here:
 		by, err := s.confirmWorker(stream.Context(), pb.WorkerService_Session_FullMethodName, hello.Pool, hello.Name)
@@ -126,6 +127,27 @@ type route struct {
 	here     bool
 	relay    *raftnode.Peer // the leader: pass the stream on
 	redirect *pb.Redirect   // the worker must go there
+}
+
+// officeWait is how long a worker that came to a node which is elected, but not
+// in office yet, is kept waiting. It takes one commit.
+const officeWait = 300 * time.Millisecond
+
+// awaitOffice returns once this node, if it is elected, is in office too.
+func (s *Server) awaitOffice(ctx context.Context) {
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for until := time.Now().Add(officeWait); time.Now().Before(until); {
+		leader, ok := s.Forwarder.Leader()
+		if s.Forwarder.Leads() || !ok || leader.Name != s.Name {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *Server) routeWorker(ctx context.Context, wantsRelay bool) route {

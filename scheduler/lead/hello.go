@@ -107,12 +107,8 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 // welcome says who leads and how to behave.
 func (t *term) welcome(s *session) {
 	node := t.store.Node()
-	var addresses []string
-	for _, m := range node.Members() {
-		addresses = append(addresses, m.Address)
-	}
 	s.check(s.out.welcome(&pb.Welcome{
-		Session: s.id, Term: t.number, Leader: node.Name(), Addresses: addresses, ClusterId: string(node.ClusterID()),
+		Session: s.id, Term: t.number, Leader: node.Name(), Addresses: t.addresses(), ClusterId: string(node.ClusterID()),
 		LeaseTtlMs: s.pool.roster.ttl.Milliseconds(), HeartbeatMs: s.pool.roster.beat.Milliseconds(),
 		ReconnectMaxMs: t.config.ReconnectMax.Milliseconds(),
 	}))

@@ -30,7 +30,8 @@ type outbox struct {
 	grants []*pb.Grant
 	stops  []*pb.Stop
 	acks   []*pb.FinishAck
-	bytes  int // of the grants' specs
+	bytes  int          // of the grants' specs
+	next   *pb.Redirect // who leads instead: sent last
 }
 
 func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
@@ -70,6 +71,8 @@ func (o *outbox) grant(g *pb.Grant) error {
 	})
 }
 
+func (o *outbox) redirect(to *pb.Redirect) error { return o.put(func() { o.next = to }) }
+
 func (o *outbox) stop(s *pb.Stop) error { return o.put(func() { o.stops = append(o.stops, s) }) }
 
 func (o *outbox) finishAck(a *pb.FinishAck) error {
@@ -85,7 +88,7 @@ func (o *outbox) take() *pb.NodeMessage {
 		return m
 	}
 	if o.beat == nil && len(o.grants)+len(o.stops)+len(o.acks) == 0 {
-		return nil
+		return o.last()
 	}
 	m := &pb.NodeMessage{HeartbeatAck: o.beat}
 	o.beat = nil
@@ -98,6 +101,16 @@ func (o *outbox) take() *pb.NodeMessage {
 	}
 	m.Grants, o.grants = cut(o.grants, n)
 	o.bytes -= size
+	return m
+}
+
+// last is the message after which nothing comes; nil: it is not time for it.
+func (o *outbox) last() *pb.NodeMessage {
+	if o.next == nil {
+		return nil
+	}
+	m := &pb.NodeMessage{Redirect: o.next}
+	o.next = nil
 	return m
 }
 

@@ -107,3 +107,22 @@ func TestSpecLimits(t *testing.T) {
 		}
 	}
 }
+
+// Where the leader is now is the last thing that a worker hears.
+func TestOutboxRedirectsLast(t *testing.T) {
+	o := newOutbox()
+	for _, put := range []error{o.redirect(&pb.Redirect{Leader: "n2:7000"}), o.grant(&pb.Grant{Lease: 1}), o.finishAck(&pb.FinishAck{Lease: 2})} {
+		if put != nil {
+			t.Fatal(put)
+		}
+	}
+	if m := o.take(); m.Redirect != nil || len(m.Grants) != 1 || len(m.FinishAcks) != 1 {
+		t.Errorf("first: %v", m)
+	}
+	if m := o.take(); m.GetRedirect().GetLeader() != "n2:7000" {
+		t.Errorf("then: %v", m)
+	}
+	if m := o.take(); m != nil {
+		t.Errorf("at last: %v", m)
+	}
+}

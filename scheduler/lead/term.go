@@ -61,6 +61,7 @@ func (t *term) run() error {
 	g.Go(func() error { return t.loop(ctx) })
 	g.Go(func() error { return t.retain(ctx) })
 	err := g.Wait()
+	t.farewell()
 	t.endSessions(func(*session) bool { return true }, errOfficeOver)
 	t.parts.Wait()
 	return err
