@@ -30,33 +30,24 @@ func TestNoWorkerIsHeard(t *testing.T) {
 	}
 	c.Wait("the builds to start", func() bool { return len(builds.Started()) == 3 })
 
-	first := c.Leader()
-	term := first.Server.Store().Node().Status().Term
+	office := func() uint64 { return c.Leader().Server.Store().Node().Status().Term }
+	term := office()
 	for _, n := range c.Nodes {
 		c.Net.Cut(clustertest.Outside, n.Name)
 		c.Net.Cut(n.Name, clustertest.Outside)
 	}
-	c.Wait("another leader", func() bool {
-		now := c.Leader()
-		if st := now.Server.Store().Node().Status(); now == first && st.State == "leader" && st.Term > term {
-			t.Error("this machine was so slow that the leader lost its office by itself, and won it again")
-		}
-		return now != first
-	})
+	// On a crowded machine the election after the transfer may give the office
+	// back to the node that had it: a new term all the same.
+	c.Wait("another term of office", func() bool { return office() > term })
 	lost := func() int { return lostAttempts(c.Leader()) }
 	if lost() != 0 {
 		t.Error("leases were given up before another node has tried")
 	}
 	c.Wait("the leases to be given up", func() bool { return lost() == 3 })
-	second := c.Leader()
-	if second == first {
-		t.Error("the first leader is in office again")
-	}
-
 	c.Net.Heal()
 	builds.Release("gate")
 	ledger.Verify(c.Admin)
-	second.Server.Store().View(func(s *fsm.State) {
+	c.Leader().Server.Store().View(func(s *fsm.State) {
 		for j := range s.AllJobs() {
 			if len(j.Attempts) != 2 {
 				t.Errorf("job %d took %d attempts", j.ID, len(j.Attempts))
