@@ -13,7 +13,7 @@ import (
 // each left.
 func follow(b *beats, id raft.ServerID, begun time.Time, left chan<- time.Duration, pauses ...time.Duration) {
 	for _, p := range pauses {
-		time.Sleep(p) // the bubble's clock
+		<-time.After(p) // the bubble's clock
 		b.wait(id)
 		left <- time.Since(begun)
 		b.answered(id, nil)

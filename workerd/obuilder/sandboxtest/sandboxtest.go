@@ -34,7 +34,7 @@ type suite struct {
 }
 
 func shell(text string) obuilder.Command {
-	return obuilder.Command{Argv: []string{"/bin/sh", "-c", text}, Env: []string{"PATH=/bin", "A=b c"}, Dir: "/work/dir"}
+	return obuilder.Command{Argv: []string{"/bin/sh", "-c", text}, Env: []string{"PATH=/bin", "A=b c"}, Dir: "/src/dir"}
 }
 
 // run runs a command that must end by itself.
@@ -61,7 +61,7 @@ func process(s *suite) {
 	c.Argv = append(c.Argv, "zero", "one two")
 	out, exit := s.run(c)
 	all := strings.Replace(out, "err\n", "", 1) // its place among the rest is open
-	if want := "/work/dir\nb c,zero,one two\nbuilder\n"; all != want || all == out || exit != (obuilder.Exit{Code: 3}) {
+	if want := "/src/dir\nb c,zero,one two\nbuilder\n"; all != want || all == out || exit != (obuilder.Exit{Code: 3}) {
 		s.Errorf("%+v, output %q, want %q", exit, out, want)
 	}
 	if text, err := os.ReadFile(filepath.Join(s.root, "work/dir/file")); err != nil || string(text) != "out\n" {
