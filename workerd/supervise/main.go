@@ -38,8 +38,8 @@ type supervisor struct {
 }
 
 func supervisorMain(mode string) error {
-	runtime.LockOSThread()                 // no_new_privs and capabilities belong to a thread
-	signal.Notify(make(chan os.Signal, 1)) // a command inherits no ignored signal
+	runtime.LockOSThread() // no_new_privs and capabilities belong to a thread
+	heedSignals()
 	number, err := strconv.Atoi(mode)
 	if err != nil {
 		return fmt.Errorf("read mode: %w", err)

@@ -48,6 +48,11 @@ func TestOutputIsOneStreamInOrder(t *testing.T) {
 }
 
 func TestStartsCleanly(t *testing.T) {
+	// Some callers ignore a signal that only the C library uses.
+	if errno := setAction(firstReserved, &kernelAction{handler: sigIgn}, nil); errno != 0 {
+		t.Fatal(errno)
+	}
+	defer setAction(firstReserved, &kernelAction{}, nil)
 	eachMode(t, func(t *testing.T, r *Runner) {
 		_, out := run(t, r, shell("m", `env | sort
 			echo fds $(ls /proc/self/fd)
