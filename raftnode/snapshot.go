@@ -68,8 +68,8 @@ func (p *persister) Release() { p.snapshot.Release() }
 func (p *persister) Persist(sink raft.SnapshotSink) error {
 	begun := time.Now()
 	w := &pacedWriter{
-		to: sink, rate: p.options.rate, stop: p.options.stop, begun: begun,
-		file: filepath.Join(p.options.dir, sink.ID()+".tmp", "state.bin"),
+		to: sink, file: filepath.Join(p.options.dir, sink.ID()+".tmp", "state.bin"),
+		pace: pacer{rate: p.options.rate, begun: begun, stop: p.options.stop},
 	}
 	if err := p.write(w); err != nil {
 		return fmt.Errorf("write snapshot at index %d: %w", p.index, err)
@@ -90,10 +90,56 @@ func (p *persister) write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.snapshot.WriteTo(z); err != nil {
+	slow := &pacer{rate: encodeRate, begun: time.Now(), stop: p.options.stop}
+	if _, err := p.snapshot.WriteTo(slowly{z, slow}); err != nil {
 		return errors.Join(err, z.Close())
 	}
 	return z.Close()
+}
+
+// encodeRate is how many bytes of the state are encoded and compressed in a
+// second: about a third of a core, so that commits need not wait for theirs.
+const encodeRate = 64 << 20
+
+// breath is after how many bytes the encoding pauses: a few milliseconds' work.
+const breath = 256 << 10
+
+// slowly is a writer that pauses.
+type slowly struct {
+	to    io.Writer
+	pacer *pacer
+}
+
+func (s slowly) Write(p []byte) (int, error) {
+	n, err := s.to.Write(p)
+	if err == nil {
+		err = s.pacer.spend(int64(n), breath)
+	}
+	return n, err
+}
+
+// pacer keeps work to a rate: whoever is ahead of it waits.
+type pacer struct {
+	rate  int64 // bytes per second
+	begun time.Time
+	stop  <-chan struct{} // closed: nothing is to go on
+	done  int64
+	owed  int64 // since the last wait
+}
+
+// spend counts n bytes, and waits when a portion is full.
+func (p *pacer) spend(n, portion int64) error {
+	p.done += n
+	if p.owed += n; p.owed < portion {
+		return nil
+	}
+	p.owed = 0
+	select {
+	case <-time.After(time.Duration(p.done*int64(time.Second)/p.rate) - time.Since(p.begun)):
+		return nil
+	case <-p.stop:
+		return ErrClosed
+	}
 }
 
 // syncEvery is how much of a snapshot goes to disk at once: a single large sync
@@ -105,30 +151,22 @@ const syncEvery = 2 << 20
 type pacedWriter struct {
 	to       io.Writer
 	file     string // where it ends up
-	rate     int64
-	stop     <-chan struct{}
-	begun    time.Time
-	written  int64
+	pace     pacer
 	unsynced int64
 }
 
 func (w *pacedWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
-	w.written += int64(n)
 	w.unsynced += int64(n)
 	if err != nil || w.unsynced < syncEvery {
 		return n, err
 	}
+	portion := w.unsynced
 	w.unsynced = 0
 	if err := syncFile(w.file); err != nil {
 		return n, err
 	}
-	select {
-	case <-time.After(time.Duration(w.written*int64(time.Second)/w.rate) - time.Since(w.begun)):
-		return n, nil
-	case <-w.stop:
-		return n, ErrClosed
-	}
+	return n, w.pace.spend(portion, 0)
 }
 
 // syncFile flushes a file that someone else is writing.

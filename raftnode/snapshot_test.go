@@ -139,15 +139,15 @@ func TestPacedWriter(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	stop := make(chan struct{})
-	w := &pacedWriter{to: f, file: path, rate: 64 << 20, begun: time.Now(), stop: stop}
+	w := &pacedWriter{to: f, file: path, pace: pacer{rate: 64 << 20, begun: time.Now(), stop: stop}}
 	for range 16 {
 		_, err := w.Write(make([]byte, 1<<20))
 		must(t, err)
 	}
-	if took := time.Since(w.begun); took < 200*time.Millisecond {
+	if took := time.Since(w.pace.begun); took < 200*time.Millisecond {
 		t.Errorf("16 MiB at 64 MiB/s took %v", took)
 	}
-	w.rate = 1
+	w.pace.rate = 1
 	close(stop)
 	if _, err := w.Write(make([]byte, syncEvery)); !errors.Is(err, ErrClosed) {
 		t.Fatalf("a stopped node goes on writing: %v", err)
