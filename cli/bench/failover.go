@@ -39,9 +39,13 @@ func (b *bench) failover(ctx context.Context) (err error) {
 		return err
 	}
 	defer cl.Close()
-	jobs, err := submitHeld(ctx, cl)
-	if err != nil {
-		return err
+	var jobs []uint64
+	for range heldJobs {
+		job, err := submitHeld(ctx, cl)
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, job)
 	}
 	var kills, transfers sample
 	for range b.size(50, 5) {
@@ -71,18 +75,12 @@ func (b *bench) failover(ctx context.Context) (err error) {
 	return b.checkHeld(ctx, cl, jobs, workers)
 }
 
-func submitHeld(ctx context.Context, cl *client.Client) ([]uint64, error) {
-	var jobs []uint64
-	for range heldJobs {
-		reply, err := cl.Submit(ctx, &pb.SubmitRequest{Pool: poolName, Spec: &pb.JobSpec{
-			Kind: &pb.JobSpec_Command{Command: &pb.CommandJob{Argv: []string{"sleep", "infinity"}}}, TimeLimitMs: 24 * 3600 * 1000,
-		}})
-		if err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, reply.Job)
-	}
-	return jobs, nil
+// submitHeld submits a job that its worker keeps.
+func submitHeld(ctx context.Context, cl *client.Client) (uint64, error) {
+	reply, err := cl.Submit(ctx, &pb.SubmitRequest{Pool: poolName, Spec: &pb.JobSpec{
+		Kind: &pb.JobSpec_Command{Command: &pb.CommandJob{Argv: []string{"sleep", "infinity"}}}, TimeLimitMs: 24 * 3600 * 1000,
+	}})
+	return reply.GetJob(), err
 }
 
 // killLeader returns how long it took until a job submitted then had started.

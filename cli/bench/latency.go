@@ -55,6 +55,7 @@ func (r *rig) here(ctx context.Context, n int, hold func(*pb.Grant) bool) (start
 	for i := range n {
 		w := newSimWorker(c, poolName, fmt.Sprintf("here%d", i+1), 64, 64)
 		w.started, w.hold = s.started, hold
+		close(w.mayShip)
 		all = append(all, w)
 		g.Go(func() error { return w.run(gctx) })
 	}
@@ -78,7 +79,7 @@ func (b *bench) latency(ctx context.Context) error {
 }
 
 func (b *bench) latencyOf(ctx context.Context, store string) (err error) {
-	raw, err := b.rawCluster(ctx, "latency-limit-"+store, store, "empty")
+	raw, err := b.rawCluster(ctx, "latency-limit-"+store, store, "empty", "local")
 	if err != nil {
 		return err
 	}

@@ -14,13 +14,13 @@ import (
 )
 
 // rawCluster starts three raw nodes.
-func (b *bench) rawCluster(ctx context.Context, name, store, machine string) (*local.Cluster, error) {
+func (b *bench) rawCluster(ctx context.Context, name, store, machine, profile string) (*local.Cluster, error) {
 	dir, err := b.dir(name)
 	if err != nil {
 		return nil, err
 	}
 	return local.Start(ctx, local.Config{
-		Dir: dir, Binary: b.Binary, LogStore: store, Profile: "default",
+		Dir: dir, Binary: b.Binary, LogStore: store, Profile: profile,
 		Command: []string{"bench", "raw-node"}, Flags: []string{"--machine", machine},
 	})
 }

@@ -29,6 +29,7 @@ type simWorker struct {
 	payload []byte // the log of each job
 	hold    func(*pb.Grant) bool
 	started func(*pb.Grant) // may be nil
+	mayShip chan struct{}   // logs stay in the spool until it is closed
 
 	granted atomic.Int64
 	stopped atomic.Int64
@@ -44,7 +45,7 @@ type simWorker struct {
 func newSimWorker(c capability.Capability, pool, name string, slots uint32, logBytes int) *simWorker {
 	w := &simWorker{
 		name: name, pool: pool, spool: spool.Memory(1 << 30), payload: make([]byte, logBytes), key: make([]byte, 32),
-		hold: func(*pb.Grant) bool { return false }, seen: map[uint64]bool{}, held: map[uint64]bool{}, results: map[uint64]*pb.FinishedAttempt{},
+		hold: func(*pb.Grant) bool { return false }, mayShip: make(chan struct{}), seen: map[uint64]bool{}, held: map[uint64]bool{}, results: map[uint64]*pb.FinishedAttempt{},
 	}
 	for i := range w.payload {
 		w.payload[i] = "weir\n"[i%5]
@@ -61,6 +62,11 @@ func (w *simWorker) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.session.Run(ctx) })
 	g.Go(func() error {
+		select {
+		case <-w.mayShip:
+		case <-ctx.Done():
+			return nil
+		}
 		err := logship.Run(ctx, logship.Config{Dial: w.dialLogs, Spool: w.spool, Logger: hclog.NewNullLogger()})
 		if ctx.Err() != nil {
 			return nil
@@ -209,6 +215,7 @@ func RunWorkers(ctx context.Context, cfg WorkersConfig) error {
 	workers := make([]*simWorker, cfg.Workers)
 	for i := range workers {
 		workers[i] = newSimWorker(c, cfg.Pool, fmt.Sprintf("sim%d", i+1), cfg.Slots, cfg.LogBytes)
+		close(workers[i].mayShip)
 		g.Go(func() error { return workers[i].run(ctx) })
 	}
 	g.Go(func() error { return report(ctx, workers) })

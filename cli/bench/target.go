@@ -56,7 +56,7 @@ func (b *bench) realTarget(ctx context.Context, name, store string) (*target, er
 // bareTarget is the limit: the same commands and messages, with no service
 // behind them (bare.go).
 func (b *bench) bareTarget(ctx context.Context, name, store string) (*target, error) {
-	raw, err := b.rawCluster(ctx, name, store, "empty")
+	raw, err := b.rawCluster(ctx, name, store, "empty", "default")
 	if err != nil {
 		return nil, err
 	}
