@@ -2,7 +2,7 @@
 // this machine, each figure beside the limit that the parts allow, measured in
 // the same run. It promises real disks, fsync and TLS, and figures that can be
 // compared only as ratios: machines differ and are noisy. It judges nothing
-// but says which figure missed its mark.
+// but says which figure missed its mark. README.md tells how each is measured.
 package bench
 
 import (
