@@ -27,9 +27,15 @@ type proposer struct {
 func newProposer(ctx context.Context, conn grpc.ClientConnInterface) (*proposer, error) {
 	p := &proposer{conn: conn}
 	return p, p.all(ctx, []*pb.Command{
-		{Op: &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: poolName, Config: &pb.PoolConfig{MaxQueued: 2_000_000, MaxQueuedPerClient: 2_000_000}}}},
+		{Op: &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: poolName, Config: roomy(0)}}},
 		{Op: &pb.Command_AddClient{AddClient: &pb.AddClient{Name: "load", Rate: 10}}},
 	})
+}
+
+// roomy is a pool for more jobs than are ever queued here, that keeps so many
+// finished ones (0: the default).
+func roomy(keep int64) *pb.PoolConfig {
+	return &pb.PoolConfig{MaxQueued: 2_000_000, MaxQueuedPerClient: 2_000_000, KeepJobs: keep}
 }
 
 // all commits the commands, a thousand a message, and waits for them.
@@ -124,7 +130,7 @@ func (p *proposer) each(ctx context.Context, n int, command func(i int) *pb.Comm
 // shrink keeps 100 finished jobs of so many. It trims as a leader does: 500 jobs
 // a command, with pauses of three times as long.
 func (p *proposer) shrink(ctx context.Context, jobs uint64) error {
-	update := &pb.Command{IssuedAtMs: p.stamp(), Op: &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: poolName, Config: &pb.PoolConfig{KeepJobs: 100}}}}
+	update := &pb.Command{IssuedAtMs: p.stamp(), Op: &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: poolName, Config: roomy(100)}}}
 	if err := p.all(ctx, []*pb.Command{update}); err != nil {
 		return err
 	}
