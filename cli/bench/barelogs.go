@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -39,18 +42,24 @@ func (b *bareLogs) copy(c *pb.LogChunk, sealed func()) error {
 	return nil
 }
 
-// lead copies logs to the other nodes until ctx ends.
-func (b *bareLogs) lead(ctx context.Context, others []string, creds credentials.TransportCredentials) error {
-	defer func() {
-		b.mu.Lock()
-		b.peers = nil
-		b.mu.Unlock()
-	}()
-	g, ctx := errgroup.WithContext(ctx)
+// lead copies logs to the other nodes until ctx ends. What was on its way to a
+// node that goes away is not sealed: such a run measures nothing.
+func (b *bareLogs) lead(ctx context.Context, others []string, creds credentials.TransportCredentials, log hclog.Logger) {
+	var all sync.WaitGroup
 	for _, address := range others {
-		g.Go(func() error { return b.copyTo(ctx, address, creds) })
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if err := b.copyTo(ctx, address, creds); ctx.Err() == nil {
+					log.Warn("logs are not copied", "error", err)
+				}
+				select {
+				case <-time.After(200 * time.Millisecond):
+				case <-ctx.Done():
+				}
+			}
+		})
 	}
-	return g.Wait()
+	all.Wait()
 }
 
 func (b *bareLogs) copyTo(ctx context.Context, address string, creds credentials.TransportCredentials) error {
@@ -68,6 +77,11 @@ func (b *bareLogs) copyTo(ctx context.Context, address string, creds credentials
 	b.mu.Lock()
 	b.peers = append(b.peers, out)
 	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.peers = slices.DeleteFunc(b.peers, func(o *mail[*pb.LogReplica]) bool { return o == out })
+		b.mu.Unlock()
+	}()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		for {

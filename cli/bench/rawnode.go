@@ -80,9 +80,7 @@ func RunNode(ctx context.Context, cfg NodeConfig, log hclog.Logger) error {
 		return node.Run(ctx, func(term context.Context) error {
 			b.leads.Store(true)
 			defer b.leads.Store(false)
-			if err := logs.lead(term, cfg.Join, identity.Dialing()); term.Err() == nil {
-				return err
-			}
+			logs.lead(term, cfg.Join, identity.Dialing(), log)
 			return nil
 		})
 	})
