@@ -46,6 +46,9 @@ type Pool struct {
 	book   Book
 	now    int64 // ms, as told last
 
+	hunting bool  // idle workers look for jobs to steal
+	hunted  int64 // when they did last
+
 	jobs    map[fsm.JobID]*job
 	queued  int // of them, those not granted
 	classes map[string]*class
@@ -85,10 +88,14 @@ func (p *Pool) SetPolicy(policy Policy) {
 	p.run()
 }
 
-// Advance tells the time. Jobs that have waited too long for their worker are
-// then taken by idle ones.
+// Advance tells the time. Now and then idle workers take jobs that have waited too
+// long for another one.
 func (p *Pool) Advance(now int64) {
 	p.now = max(p.now, now)
+	if p.now-p.hunted < huntEvery || !p.Restless() {
+		return
+	}
+	p.hunting, p.hunted = true, p.now
 	p.run()
 }
 

@@ -2,8 +2,11 @@ package plan
 
 import "slices"
 
-// How many workers, and how many jobs of each, are looked at for one to steal.
 const (
+	// huntEvery is how many ms pass before idle workers look for jobs to steal again:
+	// a look costs more than the decisions that every event asks for.
+	huntEvery = 1000
+	// victims is how many workers, and prizes how many jobs of each, they look at.
 	victims = 8
 	prizes  = 8
 )
@@ -26,7 +29,8 @@ func (p *Pool) enlist(w *worker) {
 // wait there for longer than it is worth. Of a worker's jobs the last waits
 // longest.
 func (p *Pool) steal() bool {
-	if !p.Restless() {
+	if !p.hunting || !p.Restless() {
+		p.hunting = false
 		return false
 	}
 	var thief *worker
@@ -45,6 +49,7 @@ func (p *Pool) steal() bool {
 		return thief == nil && workers < victims
 	})
 	if thief == nil {
+		p.hunting = false
 		return false
 	}
 	p.rouse(thief)

@@ -48,7 +48,7 @@ type thieves struct {
 
 func newThieves(seed uint64) *thieves {
 	w := &thieves{random: rand.New(rand.NewPCG(seed, 2)), hints: fakeHints{}, jobs: map[fsm.JobID]Job{}}
-	w.pool = New(Policy{Steal: true}, fixed{w.hints, Costs{Cached: 10, Uncached: 30}})
+	w.pool = New(Policy{Steal: true}, fixed{w.hints, Costs{Cached: 1000, Uncached: 3000}})
 	w.pool.Resume()
 	for i := range 3 {
 		w.pool.Join(Worker{Name: fmt.Sprint("w", i), Slots: uint32(1 + w.random.IntN(3))})
@@ -72,7 +72,7 @@ func (w *thieves) step() {
 		w.leases = slices.Delete(w.leases, i, i+1)
 	default:
 		before := w.pool.Queued()
-		w.now += w.random.Int64N(20)
+		w.now += w.random.Int64N(2000)
 		w.pool.Advance(w.now)
 		w.stolen += before - w.pool.Queued() // time alone starts nothing else
 	}
