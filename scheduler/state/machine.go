@@ -29,9 +29,10 @@ var _ raftnode.Machine = (*machine)(nil)
 func (m *machine) Apply(index uint64, commands [][]byte) []any {
 	results := make([]fsm.Result, len(commands))
 	boxed := make([]any, len(commands))
+	defer m.stopOn(index)
 	m.state.Begin()
 	for i, data := range commands {
-		results[i] = m.apply(index, data)
+		results[i] = m.apply(data)
 		boxed[i] = &results[i]
 	}
 	m.clock.observe(m.state.Now(), m.mono())
@@ -39,16 +40,18 @@ func (m *machine) Apply(index uint64, commands [][]byte) []any {
 	return boxed
 }
 
-// apply executes one command. One that this program does not understand stops
-// it: to skip the command would make this node differ from the others for ever.
-func (m *machine) apply(index uint64, data []byte) fsm.Result {
-	defer func() {
-		if r := recover(); r != nil {
-			m.log.Error("this node cannot apply an entry of the log and stops, so as not to differ from the others; upgrade this node and start it again",
-				"index", index, "reason", r)
-			panic(fmt.Sprintf("entry %d of the log: %v", index, r))
-		}
-	}()
+// stopOn tells why this node cannot go on. A command that this program does not
+// understand stops it: to skip the command would make this node differ from the
+// others for ever.
+func (m *machine) stopOn(index uint64) {
+	if r := recover(); r != nil {
+		m.log.Error("this node cannot apply an entry of the log and stops, so as not to differ from the others; upgrade this node and start it again",
+			"index", index, "reason", r)
+		panic(fmt.Sprintf("entry %d of the log: %v", index, r))
+	}
+}
+
+func (m *machine) apply(data []byte) fsm.Result {
 	c := &pb.Command{}
 	if err := c.UnmarshalVT(data); err != nil {
 		panic(fmt.Sprintf("the command is not readable (%v): upgrade this node", err))

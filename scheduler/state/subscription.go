@@ -19,7 +19,8 @@ type Subscription struct {
 	wake  chan struct{}
 
 	// Guarded by all.mu.
-	pending []fsm.Event
+	pending [][]fsm.Event // as the commands told them: some may be of other kinds
+	count   int           // events in them that are of its kinds
 	lost    bool
 }
 
@@ -52,9 +53,18 @@ func (s *Subscription) Ready() <-chan struct{} { return s.wake }
 func (s *Subscription) Take(buf []fsm.Event) (events []fsm.Event, lost bool) {
 	clear(buf)
 	s.all.mu.Lock()
-	defer s.all.mu.Unlock()
-	events, s.pending = s.pending, buf[:0]
+	pending := s.pending
+	s.pending, s.count = nil, 0
 	lost, s.lost = s.lost, false
+	s.all.mu.Unlock()
+	events = buf[:0]
+	for _, some := range pending { // nothing in them ever changes
+		for i := range some {
+			if s.kinds[some[i].Kind] {
+				events = append(events, some[i])
+			}
+		}
+	}
 	return events, lost
 }
 
@@ -63,7 +73,7 @@ func (s *Subscription) Take(buf []fsm.Event) (events []fsm.Event, lost bool) {
 func (s *Subscription) Reset() {
 	s.all.mu.Lock()
 	defer s.all.mu.Unlock()
-	s.pending, s.lost = s.pending[:0], false
+	s.pending, s.count, s.lost = nil, 0, false
 }
 
 // Close ends the subscription.
@@ -81,7 +91,7 @@ func (all *subscriptions) publish(results []fsm.Result) {
 		for i := range results {
 			s.add(results[i].Events)
 		}
-		if len(s.pending) > 0 || s.lost {
+		if s.count > 0 || s.lost {
 			s.poke()
 		}
 	}
@@ -92,7 +102,7 @@ func (all *subscriptions) lose() {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, s := range all.list {
-		s.pending, s.lost = nil, true
+		s.pending, s.count, s.lost = nil, 0, true
 		s.poke()
 	}
 }
@@ -101,13 +111,18 @@ func (s *Subscription) add(events []fsm.Event) {
 	if s.lost {
 		return // until Take
 	}
+	wanted := 0
 	for i := range events {
 		if s.kinds[events[i].Kind] {
-			s.pending = append(s.pending, events[i])
+			wanted++
 		}
 	}
-	if len(s.pending) > maxPending {
-		s.pending, s.lost = nil, true
+	if wanted == 0 {
+		return
+	}
+	s.pending = append(s.pending, events)
+	if s.count += wanted; s.count > maxPending {
+		s.pending, s.count, s.lost = nil, 0, true
 	}
 }
 
