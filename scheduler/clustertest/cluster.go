@@ -16,6 +16,7 @@ import (
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/scheduler"
 )
 
@@ -184,19 +185,43 @@ func (c *Cluster) NewCapability(want *pb.CreateCapabilityRequest) (capability.Ca
 // NewPool makes a pool and returns its worker capability.
 func (c *Cluster) NewPool(name string, config *pb.PoolConfig) capability.Capability {
 	c.t.Helper()
-	token, hash := newToken()
-	made, err := c.Client(c.Admin).Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: name, Config: config, WorkerTokenSha256: hash})
-	c.must(err)
-	return c.assemble(made.Worker, token)
+	c.make(func(cl *client.Client) error {
+		_, err := cl.Admin().CreatePool(c.Context(), &pb.CreatePoolRequest{Name: name, Config: config})
+		return err
+	})
+	with, _ := c.NewCapability(&pb.CreateCapabilityRequest{Kind: pb.CapabilityKind_CAPABILITY_WORKER, Pools: []string{name}})
+	return with
 }
 
 // NewClient makes a client and returns its submit capability.
 func (c *Cluster) NewClient(name string, pools ...string) capability.Capability {
 	c.t.Helper()
-	token, hash := newToken()
-	made, err := c.Client(c.Admin).Admin().AddClient(c.Context(), &pb.AddClientRequest{Name: name, Pools: pools, TokenSha256: hash})
-	c.must(err)
-	return c.assemble(made, token)
+	c.make(func(cl *client.Client) error {
+		_, err := cl.Admin().AddClient(c.Context(), &pb.AddClientRequest{Name: name})
+		return err
+	})
+	with, _ := c.NewCapability(&pb.CreateCapabilityRequest{Kind: pb.CapabilityKind_CAPABILITY_SUBMIT, Client: name, Pools: pools})
+	return with
+}
+
+// make makes something that can be made once. On a crowded machine the leader may
+// lose its office in the middle of it: then it is asked for again, and may be
+// there.
+func (c *Cluster) make(ask func(*client.Client) error) {
+	c.t.Helper()
+	cl, unknown := c.Client(c.Admin), false
+	for {
+		err := ask(cl)
+		switch why := client.Reason(err); {
+		case why == reason.UnknownOutcome:
+			unknown = true
+		case unknown && why == reason.Conflict:
+			return
+		default:
+			c.must(err)
+			return
+		}
+	}
 }
 
 func newToken() (capability.Token, []byte) {
