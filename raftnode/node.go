@@ -18,8 +18,9 @@ import (
 // another node to take its office over.
 const stopPatience = 5 * time.Second
 
-// logCache is how many recent entries stay in memory for followers.
-const logCache = 512
+// logCache is how many recent entries stay in memory for followers. Under load an
+// entry is 50 KB, and a follower that works is a handful behind.
+const logCache = 64
 
 // Node is one member of a Raft cluster. Open, then Run.
 type Node struct {
