@@ -29,7 +29,7 @@ func heedSignals() {
 	for s := firstReserved; s <= lastReserved; s++ {
 		var now kernelAction
 		if errno := setAction(s, nil, &now); errno == 0 && now.handler == sigIgn {
-			setAction(s, &kernelAction{}, nil)
+			_ = setAction(s, &kernelAction{}, nil) // of no use to tell anyone
 		}
 	}
 }
