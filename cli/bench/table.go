@@ -133,5 +133,6 @@ func (d *document) figure(f Figure)        { d.all = append(d.all, f) }
 func (d *document) end([]string) error {
 	enc := json.NewEncoder(d.w)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(d.all)
 }
