@@ -66,6 +66,7 @@ func (n *Node) takePart(ctx, work context.Context, parts *sync.WaitGroup, terms 
 		func() { n.announce(work) },
 		func() { n.followLeaders(work, r) },
 		func() { n.snapshotWhenDue(work, r) },
+		func() { collectEarly(work) },
 		func() { n.checkCluster(work, foreign) },
 	} {
 		parts.Go(part)
