@@ -127,6 +127,9 @@ func (b *bench) patiently(ctx context.Context, measure func() error) (err error)
 
 // dir makes a directory for one part.
 func (b *bench) dir(name string) (string, error) {
+	if err := os.MkdirAll(b.Dir, 0o755); err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
+	}
 	dir, err := os.MkdirTemp(b.Dir, name+"-")
 	if err != nil {
 		return "", fmt.Errorf("make a directory: %w", err)
