@@ -18,7 +18,7 @@ type Status struct {
 	Term        uint64
 	Leader      Peer // empty: none is known
 	LastIndex   uint64
-	Applied     uint64
+	Applied     uint64 // handed to the machine, which may be some microseconds behind
 	Commit      uint64
 	LastContact time.Duration // since the leader was heard; 0 on the leader; -1: never
 	Voters      int

@@ -64,7 +64,7 @@ func process(s *suite) {
 	if want := "/src/dir\nb c,zero,one two\nbuilder\n"; all != want || all == out || exit != (obuilder.Exit{Code: 3}) {
 		s.Errorf("%+v, output %q, want %q", exit, out, want)
 	}
-	if text, err := os.ReadFile(filepath.Join(s.root, "work/dir/file")); err != nil || string(text) != "out\n" {
+	if text, err := os.ReadFile(filepath.Join(s.root, "src/dir/file")); err != nil || string(text) != "out\n" {
 		s.Errorf("what it wrote: %q, %v", text, err)
 	}
 	s.want(shell("env | sort | grep -v -e ^PWD= -e ^SHLVL= -e ^HOME="), "A=b c\nPATH=/bin\n")
