@@ -53,7 +53,8 @@ type Config struct {
 	Version      string // announced to the cluster; not a flag
 	FeatureLevel uint32 // likewise
 
-	capability capability.Capability // set by Complete
+	capability  capability.Capability // set by Complete
+	syncJournal func(*os.File) error  // nil: fdatasync
 }
 
 // OBuilderLabel is the label of workers that run OBuilder jobs.

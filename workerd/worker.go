@@ -95,7 +95,8 @@ func (w *Worker) open(build Build) error {
 	if w.state, err = openState(w.cfg.StateDir); err != nil {
 		return err
 	}
-	if w.journal, err = journal.Open(w.cfg.StateDir, w.log.Named("journal"), w.metrics.flushed); err != nil {
+	w.journal, err = journal.Open(w.cfg.StateDir, journal.Options{Logger: w.log.Named("journal"), Synced: w.metrics.flushed, Sync: w.cfg.syncJournal})
+	if err != nil {
 		return err
 	}
 	if w.spool, err = spool.Open(filepath.Join(w.cfg.StateDir, spoolDir), w.cfg.SpoolLimit); err != nil {

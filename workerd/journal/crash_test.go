@@ -58,7 +58,7 @@ func reopen(t *testing.T, dir string, b []byte) *Journal {
 	if err := os.WriteFile(filepath.Join(dir, fileName), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	j, err := Open(dir, hclog.NewNullLogger(), nil)
+	j, err := Open(dir, Options{Logger: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again, err := Open(dir, hclog.NewNullLogger(), nil)
+		again, err := Open(dir, Options{Logger: hclog.NewNullLogger()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -225,7 +225,8 @@ func trimMagic(b []byte) (rest []byte, sound bool) {
 	return b, false
 }
 
-func fdatasync(f *os.File) error {
+// Fdatasync returns once what was written to a file is on its disk.
+func Fdatasync(f *os.File) error {
 	for {
 		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
 			return err

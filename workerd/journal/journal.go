@@ -67,14 +67,23 @@ type Result struct {
 	Outcome *pb.Outcome
 }
 
+// Options are what a journal may be told.
+type Options struct {
+	Logger hclog.Logger
+	Synced func(time.Duration)  // told how long each flush took; nil: nobody is
+	Sync   func(*os.File) error // brings a file's data to the disk; nil: fdatasync
+}
+
 // Open reads the journal of a state directory, which it expects to be locked, or
 // begins one. It repairs what a crash left and logs what damage it found.
-// synced, when not nil, is told how long each flush took.
-func Open(dir string, log hclog.Logger, synced func(time.Duration)) (*Journal, error) {
-	if synced == nil {
-		synced = func(time.Duration) {}
+func Open(dir string, o Options) (*Journal, error) {
+	j := &Journal{dir: dir, log: o.Logger, synced: o.Synced, sync: o.Sync, round: new(round)}
+	if j.synced == nil {
+		j.synced = func(time.Duration) {}
 	}
-	j := &Journal{dir: dir, log: log, synced: synced, sync: fdatasync, round: new(round)}
+	if j.sync == nil {
+		j.sync = Fdatasync
+	}
 	j.flushed.L = &j.mu
 	if err := j.load(); err != nil {
 		return nil, fmt.Errorf("open journal %q: %w", j.path(), err)

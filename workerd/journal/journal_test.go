@@ -19,7 +19,7 @@ import (
 
 func open(t *testing.T, dir string) *Journal {
 	t.Helper()
-	j, err := Open(dir, hclog.NewNullLogger(), nil)
+	j, err := Open(dir, Options{Logger: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestConcurrentCallersShareFlushes(t *testing.T) {
 	j.sync = func(f *os.File) error {
 		flushes.Add(1)
 		<-time.After(time.Millisecond) // a disk that takes its time
-		return fdatasync(f)
+		return Fdatasync(f)
 	}
 	const n = 500
 	var all sync.WaitGroup
@@ -169,7 +169,7 @@ func TestADiskThatFailsAndRecovers(t *testing.T) {
 	if j.Err() == nil || j.Result(1) == nil {
 		t.Fatalf("err %v, result %v: want both", j.Err(), j.Result(1))
 	}
-	j.sync = fdatasync
+	j.sync = Fdatasync
 	if err := j.Sync(); err != nil {
 		t.Fatal(err)
 	}
