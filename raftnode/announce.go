@@ -84,6 +84,7 @@ func (n *Node) hello(ctx context.Context, address string) answer {
 		}
 		a.peer = Peer{ID: NodeID(r.NodeId), Name: r.Name, Address: r.Address}
 		a.cluster, a.expect, a.says = ClusterID(r.ClusterId), int(r.BootstrapExpect), r.Says
+		a.timings = timingsOf(r.Timings)
 		return nil
 	})
 	return a
@@ -155,7 +156,9 @@ func (n *Node) askToJoin(ctx context.Context) string {
 	for i := 0; i < len(addresses); i++ {
 		var reply *pb.JoinReply
 		err := n.call(ctx, addresses[i], func(ctx context.Context, c pb.MembershipClient) (err error) {
-			reply, err = c.Join(ctx, &pb.JoinRequest{NodeId: string(n.self.ID), Name: n.self.Name, Address: n.self.Address})
+			reply, err = c.Join(ctx, &pb.JoinRequest{
+				NodeId: string(n.self.ID), Name: n.self.Name, Address: n.self.Address, Timings: n.profiles.own.proto(),
+			})
 			return err
 		})
 		switch {

@@ -29,6 +29,7 @@ type answer struct {
 	cluster ClusterID // empty: that node is empty too
 	expect  int
 	says    string
+	timings *timings
 }
 
 // decision is what an empty node does next: join a cluster, make one of these
@@ -52,7 +53,7 @@ func (n *Node) bootstrapOrJoin(ctx context.Context) error {
 			return n.adopt(cluster)
 		}
 		answers := n.askAll(ctx)
-		d := decide(n.self, n.config.BootstrapExpect, answers)
+		d := decide(n.self, n.config.BootstrapExpect, n.profiles.own, answers)
 		switch {
 		case d.refuse != nil:
 			return d.refuse
@@ -79,7 +80,7 @@ func (n *Node) bootstrapOrJoin(ctx context.Context) error {
 }
 
 // decide is pure: the same answers give the same decision on every node.
-func decide(self Peer, expect int, answers []answer) decision {
+func decide(self Peer, expect int, own *timings, answers []answer) decision {
 	known := map[ClusterID]string{}
 	empty := []Peer{self}
 	silent := 0
@@ -94,6 +95,8 @@ func decide(self Peer, expect int, answers []answer) decision {
 			return decision{refuse: fmt.Errorf("%s calls itself %q too: every node needs a name and a certificate of its own", a.address, a.peer.Name)}
 		case expect > 0 && a.expect > 0 && a.expect != expect:
 			return decision{waits: fmt.Sprintf("%s expects %d nodes, this node %d: give all the same --bootstrap-expect", a.peer, a.expect, expect)}
+		case own.differ(a.timings):
+			return decision{waits: fmt.Sprintf("node %s runs profile %s, this one %s: %s", a.peer, a.timings, own, oneProfile)}
 		case !slices.ContainsFunc(empty, func(p Peer) bool { return p.ID == a.peer.ID }):
 			empty = append(empty, a.peer)
 		}

@@ -14,6 +14,8 @@ import (
 
 func TestDecide(t *testing.T) {
 	a, b, c := Peer{"a", "na", "h:1"}, Peer{"b", "nb", "h:2"}, Peer{"c", "nc", "h:3"}
+	d, e := Peer{"d", "nd", "h:4"}, Peer{"e", "ne", "h:5"}
+	empty5 := func(p Peer) answer { return answer{address: p.Address, peer: p, expect: 5} }
 	empty := func(p Peer) answer { return answer{address: p.Address, peer: p, expect: 3} }
 	silent := answer{address: "h:9", err: errors.New("refused")}
 	of := func(p Peer, cluster ClusterID) answer { return answer{address: p.Address, peer: p, cluster: cluster} }
@@ -35,9 +37,15 @@ func TestDecide(t *testing.T) {
 		"alone with a silent other":             {a, 1, []answer{silent}, "every join address"},
 		"never makes one":                       {a, 0, []answer{empty(b)}, "makes none"},
 		"two clusters":                          {a, 3, []answer{of(b, "K"), of(c, "L")}, "belong to 2 clusters"},
+		"other timings":                         {a, 2, []answer{{address: "h:2", peer: b, expect: 2, timings: WAN.timings()}}, "nb (h:2) runs profile wan (1500/1500/750 ms), this one local (200/200/100 ms): start all"},
+		"the same timings":                      {a, 2, []answer{{address: "h:2", peer: b, expect: 2, timings: Local.timings()}}, "make na nb"},
+		"five, and the third makes it not":      {c, 5, []answer{empty5(a), empty5(b), empty5(d), empty5(e)}, "na (h:1) makes the cluster"},
+		"five, and the smallest id makes it":    {a, 5, []answer{empty5(e), empty5(c), empty5(d), empty5(b)}, "make na nb nc nd ne"},
+		"four of five":                          {a, 5, []answer{empty5(b), empty5(c), empty5(d)}, "4 of the 5 expected"},
+		"five, one of them silent":              {a, 5, []answer{empty5(b), empty5(c), empty5(d), silent}, "every join address"},
 		"a name twice":                          {a, 3, []answer{empty(Peer{"z", "na", "h:4"})}, "refuse"},
 	} {
-		d := decide(test.self, test.expect, test.answers)
+		d := decide(test.self, test.expect, Local.timings(), test.answers)
 		got := d.waits
 		switch {
 		case d.refuse != nil:

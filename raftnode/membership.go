@@ -48,6 +48,7 @@ func (s *MembershipServer) Hello(ctx context.Context, r *pb.HelloRequest) (*pb.H
 		NodeId: string(st.Self.ID), Name: st.Self.Name, Address: st.Self.Address, ClusterId: string(st.ClusterID),
 		LeaderAddress: st.Leader.Address, LeaderName: st.Leader.Name, NowMs: now.UnixMilli(),
 		BootstrapExpect: uint32(s.node.config.BootstrapExpect), Says: says(st),
+		Timings: s.node.profiles.own.proto(),
 	}, nil
 }
 
@@ -78,6 +79,11 @@ func (s *MembershipServer) Join(ctx context.Context, r *pb.JoinRequest) (*pb.Joi
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	st := s.node.Status()
+	if st.InOffice {
+		if err := s.node.mayJoin(NodeID(r.NodeId), r.Name, timingsOf(r.Timings)); err != nil {
+			return nil, s.toStatus(err)
+		}
+	}
 	reply := &pb.JoinReply{ClusterId: string(st.ClusterID), LeaderAddress: st.Leader.Address}
 	voter, err := s.node.admit(ctx, Peer{ID: NodeID(r.NodeId), Name: r.Name, Address: r.Address})
 	switch {
@@ -101,7 +107,7 @@ func (s *MembershipServer) Status(context.Context, *pb.StatusRequest) (*pb.NodeS
 		NodeId: string(st.Self.ID), Name: st.Self.Name, Address: st.Self.Address, ClusterId: string(st.ClusterID),
 		State: st.State, Term: st.Term, LeaderName: st.Leader.Name, LeaderAddress: st.Leader.Address,
 		LastIndex: st.LastIndex, AppliedIndex: st.Applied, CommitIndex: st.Commit, LastContactMs: milliseconds(st.LastContact),
-		Ready: st.Ready, Why: st.Why, Version: s.node.config.Version,
+		Ready: st.Ready, Why: st.Why, Warning: st.Warning, Version: s.node.config.Version,
 	}
 	for _, m := range st.Members {
 		reply.Members = append(reply.Members, m.proto())

@@ -54,6 +54,7 @@ func (m *metrics) watch(n *Node) {
 	gauge("weir_raft_term", "The current term.", func(s Status) float64 { return float64(s.Term) })
 	gauge("weir_raft_leader", "1 while this node is in office.", func(s Status) float64 { return boolFloat(s.InOffice) })
 	gauge("weir_raft_ready", "1 while this node is ready.", func(s Status) float64 { return boolFloat(s.Ready) })
+	gauge("weir_raft_other_profiles", "Members that run another profile than this node: all that do on the leader, the leader elsewhere.", func(s Status) float64 { return float64(len(n.profiles.odd(s))) })
 	gauge("weir_raft_commit_index", "Index of the last entry known to be committed.", func(s Status) float64 { return float64(s.Commit) })
 	gauge("weir_raft_applied_index", "Index of the last applied entry.", func(s Status) float64 { return float64(s.Applied) })
 	gauge("weir_raft_last_contact_seconds", "Since the leader was heard; 0 on the leader, -1 when never.", func(s Status) float64 {

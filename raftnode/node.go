@@ -43,6 +43,7 @@ type Node struct {
 	prober    *prober
 	stream    *stream
 	following following
+	profiles  *profiles
 	office    atomic.Pointer[term] // nil: not in office
 	raft      atomic.Pointer[raft.Raft]
 	gossip    atomic.Pointer[gossip] // nil: there is none
@@ -71,9 +72,10 @@ func Open(config Config, machine Machine) (*Node, error) {
 	n.metrics = newMetrics(config.Registerer)
 	n.logs.metrics, n.stable.metrics = n.metrics, n.metrics
 	n.contacts = &contacts{}
+	n.profiles = newProfiles(config.Profile, n.log)
 	n.stream = &stream{
 		self: n.self, listener: config.Raft, dialTLS: config.DialTLS, dial: config.Dial, patience: config.Profile.RPC,
-		log: n.log.Named("stream"), audit: config.Audit, metrics: n.metrics, node: n,
+		log: n.log.Named("stream"), audit: config.Audit, metrics: n.metrics, profiles: n.profiles, node: n,
 		conns: make(chan *trackedConn),
 	}
 	n.stream.life, n.stream.end = context.WithCancel(context.Background())

@@ -28,12 +28,14 @@ type preamble struct {
 	ID      NodeID    `json:"id"`
 	Name    string    `json:"name"`
 	To      NodeID    `json:"to"`
+	Timings *timings  `json:"timings,omitempty"`
 }
 
 type preambleReply struct {
 	Cluster ClusterID `json:"cluster"`
 	ID      NodeID    `json:"id"`
 	Refused string    `json:"refused,omitempty"`
+	Timings *timings  `json:"timings,omitempty"`
 }
 
 // severity of its refusal. Probes are refused for as long as a disk stalls, which
@@ -66,22 +68,22 @@ func readFrame(r io.Reader, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-// greet sends the preamble and returns when the other side has agreed.
-func greet(conn io.ReadWriter, p preamble, to Peer) error {
+// greet sends the preamble and returns when the other side has agreed, with what
+// that says of itself.
+func greet(conn io.ReadWriter, p preamble, to Peer) (reply preambleReply, err error) {
 	if err := writeFrame(conn, p); err != nil {
-		return fmt.Errorf("greet %s: %w", to, err)
+		return reply, fmt.Errorf("greet %s: %w", to, err)
 	}
-	var reply preambleReply
 	if err := readFrame(conn, &reply); err != nil {
-		return fmt.Errorf("greet %s: %w", to, err)
+		return reply, fmt.Errorf("greet %s: %w", to, err)
 	}
 	switch {
 	case reply.Cluster != "" && p.Cluster != reply.Cluster && p.For != forClaim:
-		return fmt.Errorf("%s: %w: it belongs to cluster %s, this node to %s", to, ErrWrongCluster, reply.Cluster, p.Cluster)
+		return reply, fmt.Errorf("%s: %w: it belongs to cluster %s, this node to %s", to, ErrWrongCluster, reply.Cluster, p.Cluster)
 	case reply.ID != p.To:
-		return fmt.Errorf("%s is now node %s, not %s: its data directory is another", to, reply.ID, p.To)
+		return reply, fmt.Errorf("%s is now node %s, not %s: its data directory is another", to, reply.ID, p.To)
 	case reply.Refused != "":
-		return fmt.Errorf("%s refuses: %s", to, reply.Refused)
+		return reply, fmt.Errorf("%s refuses: %s", to, reply.Refused)
 	}
-	return nil
+	return reply, nil
 }

@@ -26,6 +26,8 @@ type Status struct {
 
 	Ready bool   // it can serve: reads and, through the leader, writes
 	Why   string // it is not ready, and what to do
+
+	Warning string // what needs care soon, ready or not, and what to do; empty: nothing
 }
 
 // Status describes the node. It never blocks.
@@ -59,7 +61,7 @@ func (n *Node) Status() Status {
 	if r.State() == raft.Follower && !member {
 		s.State = "joining"
 	}
-	s.Why = n.unready(s, member)
+	s.Why, s.Warning = n.unready(s, member), n.profiles.warning(s)
 	s.Ready = s.Why == ""
 	return s
 }

@@ -26,6 +26,7 @@ type stream struct {
 	log      hclog.Logger
 	audit    func(remote, what string)
 	metrics  *metrics
+	profiles *profiles
 	node     host
 
 	conns chan *trackedConn // for Raft
@@ -74,10 +75,12 @@ func (s *stream) receive(conn *trackedConn) bool {
 		return false
 	}
 	err := s.admit(p, conn)
-	reply := preambleReply{Cluster: s.node.cluster(), ID: s.self.ID}
+	reply := preambleReply{Cluster: s.node.cluster(), ID: s.self.ID, Timings: s.profiles.own}
 	if err != nil {
 		reply.Refused = err.Error()
 		s.log.Log(p.severity(), "raft connection refused", "remote", conn.RemoteAddr(), "node", p.Name, "node_id", p.ID, "error", err)
+	} else {
+		s.profiles.note(p.ID, p.Name, p.Timings)
 	}
 	if writeFrame(conn, reply) != nil || err != nil || p.For != forRaft {
 		return false
@@ -166,7 +169,11 @@ func (s *stream) open(ctx context.Context, to Peer, want purpose, cluster Cluste
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	err = conn.HandshakeContext(ctx)
 	if err == nil {
-		err = greet(conn, preamble{For: want, Cluster: cluster, ID: s.self.ID, Name: s.self.Name, To: to.ID}, to)
+		var reply preambleReply
+		reply, err = greet(conn, preamble{For: want, Cluster: cluster, ID: s.self.ID, Name: s.self.Name, To: to.ID, Timings: s.profiles.own}, to)
+		if err == nil {
+			s.profiles.note(to.ID, to.Name, reply.Timings)
+		}
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)

@@ -78,7 +78,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.GossipKeyFile, "gossip-key-file", c.GossipKeyFile, "find the other nodes by gossip too, with the key that weir tls ca create wrote")
 	fs.StringVar(&c.GossipListen, "gossip-listen", c.GossipListen, "host:port for gossip, TCP and UDP (default: the advertised host, port 7946)")
 
-	fs.StringVar(&c.Profile, "profile", c.Profile, "how patient nodes are with each other: local, default or wan; the same on all nodes")
+	fs.StringVar(&c.Profile, "profile", c.Profile, "how patient nodes are with each other: local, default or wan; the same on all nodes (a new node with another one is refused; change it on one node after the other)")
 	fs.StringVar(&c.LogStore, "log-store", c.LogStore, "store of the Raft log: bolt or wal; cannot be changed later")
 	fs.Var(&c.LogBudget, "log-budget", "disk space for build logs; the oldest complete ones go first")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")

@@ -110,6 +110,7 @@ type HelloReply struct {
 	NowMs           int64                  `protobuf:"varint,7,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	BootstrapExpect uint32                 `protobuf:"varint,8,opt,name=bootstrap_expect,json=bootstrapExpect,proto3" json:"bootstrap_expect,omitempty"`
 	Says            string                 `protobuf:"bytes,9,opt,name=says,proto3" json:"says,omitempty"` // one line on its state, for people
+	Timings         *Timings               `protobuf:"bytes,10,opt,name=timings,proto3" json:"timings,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -207,19 +208,97 @@ func (x *HelloReply) GetSays() string {
 	return ""
 }
 
+func (x *HelloReply) GetTimings() *Timings {
+	if x != nil {
+		return x.Timings
+	}
+	return nil
+}
+
+// Timings are how patient a node is with the others. All nodes of a cluster
+// should have the same.
+type Timings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Profile       string                 `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`                             // its name: local, default or wan
+	HeartbeatMs   int64                  `protobuf:"varint,2,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"` // silence of the leader before a follower stands for election
+	ElectionMs    int64                  `protobuf:"varint,3,opt,name=election_ms,json=electionMs,proto3" json:"election_ms,omitempty"`    // how long a candidate waits for votes
+	LeaseMs       int64                  `protobuf:"varint,4,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`             // a leader that reaches no majority for so long gives up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timings) Reset() {
+	*x = Timings{}
+	mi := &file_weir_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timings) ProtoMessage() {}
+
+func (x *Timings) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timings.ProtoReflect.Descriptor instead.
+func (*Timings) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Timings) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *Timings) GetHeartbeatMs() int64 {
+	if x != nil {
+		return x.HeartbeatMs
+	}
+	return 0
+}
+
+func (x *Timings) GetElectionMs() int64 {
+	if x != nil {
+		return x.ElectionMs
+	}
+	return 0
+}
+
+func (x *Timings) GetLeaseMs() int64 {
+	if x != nil {
+		return x.LeaseMs
+	}
+	return 0
+}
+
 type JoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	FeatureLevel  uint32                 `protobuf:"varint,4,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"` // not sent yet: there is one level
+	Timings       *Timings               `protobuf:"bytes,5,opt,name=timings,proto3" json:"timings,omitempty"`                                // a new member needs the leader's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[2]
+	mi := &file_weir_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +310,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[2]
+	mi := &file_weir_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +323,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *JoinRequest) GetNodeId() string {
@@ -275,6 +354,13 @@ func (x *JoinRequest) GetFeatureLevel() uint32 {
 	return 0
 }
 
+func (x *JoinRequest) GetTimings() *Timings {
+	if x != nil {
+		return x.Timings
+	}
+	return nil
+}
+
 type JoinReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -287,7 +373,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[3]
+	mi := &file_weir_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +385,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[3]
+	mi := &file_weir_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +398,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *JoinReply) GetClusterId() string {
@@ -351,7 +437,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[4]
+	mi := &file_weir_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +449,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[4]
+	mi := &file_weir_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +462,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 type NodeStatus struct {
@@ -407,7 +493,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_weir_v1_node_proto_msgTypes[5]
+	mi := &file_weir_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +505,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[5]
+	mi := &file_weir_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +518,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *NodeStatus) GetNodeId() string {
@@ -591,7 +677,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_weir_v1_node_proto_msgTypes[6]
+	mi := &file_weir_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +689,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[6]
+	mi := &file_weir_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +702,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Member) GetNodeId() string {
@@ -684,7 +770,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[7]
+	mi := &file_weir_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +782,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[7]
+	mi := &file_weir_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +795,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListMembersRequest) GetStale() bool {
@@ -730,7 +816,7 @@ type ListMembersReply struct {
 
 func (x *ListMembersReply) Reset() {
 	*x = ListMembersReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[8]
+	mi := &file_weir_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +828,7 @@ func (x *ListMembersReply) String() string {
 func (*ListMembersReply) ProtoMessage() {}
 
 func (x *ListMembersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[8]
+	mi := &file_weir_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +841,7 @@ func (x *ListMembersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersReply.ProtoReflect.Descriptor instead.
 func (*ListMembersReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListMembersReply) GetClusterId() string {
@@ -791,7 +877,7 @@ type AddMemberRequest struct {
 
 func (x *AddMemberRequest) Reset() {
 	*x = AddMemberRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[9]
+	mi := &file_weir_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +889,7 @@ func (x *AddMemberRequest) String() string {
 func (*AddMemberRequest) ProtoMessage() {}
 
 func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[9]
+	mi := &file_weir_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +902,7 @@ func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
 func (*AddMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AddMemberRequest) GetNodeId() string {
@@ -856,7 +942,7 @@ type AddMemberReply struct {
 
 func (x *AddMemberReply) Reset() {
 	*x = AddMemberReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[10]
+	mi := &file_weir_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +954,7 @@ func (x *AddMemberReply) String() string {
 func (*AddMemberReply) ProtoMessage() {}
 
 func (x *AddMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[10]
+	mi := &file_weir_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +967,7 @@ func (x *AddMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberReply.ProtoReflect.Descriptor instead.
 func (*AddMemberReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AddMemberReply) GetMember() *Member {
@@ -901,7 +987,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[11]
+	mi := &file_weir_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +999,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[11]
+	mi := &file_weir_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1012,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoveMemberRequest) GetMember() string {
@@ -951,7 +1037,7 @@ type RemoveMemberReply struct {
 
 func (x *RemoveMemberReply) Reset() {
 	*x = RemoveMemberReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[12]
+	mi := &file_weir_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1049,7 @@ func (x *RemoveMemberReply) String() string {
 func (*RemoveMemberReply) ProtoMessage() {}
 
 func (x *RemoveMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[12]
+	mi := &file_weir_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1062,7 @@ func (x *RemoveMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberReply.ProtoReflect.Descriptor instead.
 func (*RemoveMemberReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 type TransferLeadershipRequest struct {
@@ -988,7 +1074,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[13]
+	mi := &file_weir_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1086,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[13]
+	mi := &file_weir_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1099,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -1032,7 +1118,7 @@ type TransferLeadershipReply struct {
 
 func (x *TransferLeadershipReply) Reset() {
 	*x = TransferLeadershipReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[14]
+	mi := &file_weir_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1130,7 @@ func (x *TransferLeadershipReply) String() string {
 func (*TransferLeadershipReply) ProtoMessage() {}
 
 func (x *TransferLeadershipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[14]
+	mi := &file_weir_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1143,7 @@ func (x *TransferLeadershipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipReply.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TransferLeadershipReply) GetLeader() string {
@@ -1078,7 +1164,7 @@ type LogReplicas struct {
 
 func (x *LogReplicas) Reset() {
 	*x = LogReplicas{}
-	mi := &file_weir_v1_node_proto_msgTypes[15]
+	mi := &file_weir_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1176,7 @@ func (x *LogReplicas) String() string {
 func (*LogReplicas) ProtoMessage() {}
 
 func (x *LogReplicas) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[15]
+	mi := &file_weir_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1189,7 @@ func (x *LogReplicas) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicas.ProtoReflect.Descriptor instead.
 func (*LogReplicas) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LogReplicas) GetLogs() []*LogReplica {
@@ -1122,7 +1208,7 @@ type LogReplicaAcks struct {
 
 func (x *LogReplicaAcks) Reset() {
 	*x = LogReplicaAcks{}
-	mi := &file_weir_v1_node_proto_msgTypes[16]
+	mi := &file_weir_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1220,7 @@ func (x *LogReplicaAcks) String() string {
 func (*LogReplicaAcks) ProtoMessage() {}
 
 func (x *LogReplicaAcks) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[16]
+	mi := &file_weir_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1233,7 @@ func (x *LogReplicaAcks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicaAcks.ProtoReflect.Descriptor instead.
 func (*LogReplicaAcks) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LogReplicaAcks) GetLogs() []*LogReplicaAck {
@@ -1173,7 +1259,7 @@ type LogReplica struct {
 
 func (x *LogReplica) Reset() {
 	*x = LogReplica{}
-	mi := &file_weir_v1_node_proto_msgTypes[17]
+	mi := &file_weir_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1271,7 @@ func (x *LogReplica) String() string {
 func (*LogReplica) ProtoMessage() {}
 
 func (x *LogReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[17]
+	mi := &file_weir_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1284,7 @@ func (x *LogReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplica.ProtoReflect.Descriptor instead.
 func (*LogReplica) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LogReplica) GetJob() uint64 {
@@ -1273,7 +1359,7 @@ type LogReplicaAck struct {
 
 func (x *LogReplicaAck) Reset() {
 	*x = LogReplicaAck{}
-	mi := &file_weir_v1_node_proto_msgTypes[18]
+	mi := &file_weir_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1371,7 @@ func (x *LogReplicaAck) String() string {
 func (*LogReplicaAck) ProtoMessage() {}
 
 func (x *LogReplicaAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[18]
+	mi := &file_weir_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1384,7 @@ func (x *LogReplicaAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicaAck.ProtoReflect.Descriptor instead.
 func (*LogReplicaAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogReplicaAck) GetJob() uint64 {
@@ -1366,7 +1452,7 @@ type LogStatusRequest struct {
 
 func (x *LogStatusRequest) Reset() {
 	*x = LogStatusRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[19]
+	mi := &file_weir_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1464,7 @@ func (x *LogStatusRequest) String() string {
 func (*LogStatusRequest) ProtoMessage() {}
 
 func (x *LogStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[19]
+	mi := &file_weir_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1477,7 @@ func (x *LogStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogStatusRequest.ProtoReflect.Descriptor instead.
 func (*LogStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogStatusRequest) GetLogs() []*LogKey {
@@ -1411,7 +1497,7 @@ type LogKey struct {
 
 func (x *LogKey) Reset() {
 	*x = LogKey{}
-	mi := &file_weir_v1_node_proto_msgTypes[20]
+	mi := &file_weir_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1509,7 @@ func (x *LogKey) String() string {
 func (*LogKey) ProtoMessage() {}
 
 func (x *LogKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[20]
+	mi := &file_weir_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1522,7 @@ func (x *LogKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogKey.ProtoReflect.Descriptor instead.
 func (*LogKey) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogKey) GetJob() uint64 {
@@ -1462,7 +1548,7 @@ type LogStatusReply struct {
 
 func (x *LogStatusReply) Reset() {
 	*x = LogStatusReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[21]
+	mi := &file_weir_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1560,7 @@ func (x *LogStatusReply) String() string {
 func (*LogStatusReply) ProtoMessage() {}
 
 func (x *LogStatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[21]
+	mi := &file_weir_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1573,7 @@ func (x *LogStatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogStatusReply.ProtoReflect.Descriptor instead.
 func (*LogStatusReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogStatusReply) GetLogs() []*LogReplicaAck {
@@ -1507,7 +1593,7 @@ type StatusOfNodes struct {
 
 func (x *StatusOfNodes) Reset() {
 	*x = StatusOfNodes{}
-	mi := &file_weir_v1_node_proto_msgTypes[22]
+	mi := &file_weir_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1605,7 @@ func (x *StatusOfNodes) String() string {
 func (*StatusOfNodes) ProtoMessage() {}
 
 func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[22]
+	mi := &file_weir_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1618,7 @@ func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusOfNodes.ProtoReflect.Descriptor instead.
 func (*StatusOfNodes) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusOfNodes) GetNodes() []*StatusOfNode {
@@ -1553,7 +1639,7 @@ type StatusOfNode struct {
 
 func (x *StatusOfNode) Reset() {
 	*x = StatusOfNode{}
-	mi := &file_weir_v1_node_proto_msgTypes[23]
+	mi := &file_weir_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1651,7 @@ func (x *StatusOfNode) String() string {
 func (*StatusOfNode) ProtoMessage() {}
 
 func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[23]
+	mi := &file_weir_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1664,7 @@ func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusOfNode.ProtoReflect.Descriptor instead.
 func (*StatusOfNode) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatusOfNode) GetAddress() string {
@@ -1613,7 +1699,7 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12\x15\n" +
-	"\x06now_ms\x18\x05 \x01(\x03R\x05nowMs\"\x90\x02\n" +
+	"\x06now_ms\x18\x05 \x01(\x03R\x05nowMs\"\xbc\x02\n" +
 	"\n" +
 	"HelloReply\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
@@ -1626,12 +1712,21 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"leaderName\x12\x15\n" +
 	"\x06now_ms\x18\a \x01(\x03R\x05nowMs\x12)\n" +
 	"\x10bootstrap_expect\x18\b \x01(\rR\x0fbootstrapExpect\x12\x12\n" +
-	"\x04says\x18\t \x01(\tR\x04says\"y\n" +
+	"\x04says\x18\t \x01(\tR\x04says\x12*\n" +
+	"\atimings\x18\n" +
+	" \x01(\v2\x10.weir.v1.TimingsR\atimings\"\x82\x01\n" +
+	"\aTimings\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\x12!\n" +
+	"\fheartbeat_ms\x18\x02 \x01(\x03R\vheartbeatMs\x12\x1f\n" +
+	"\velection_ms\x18\x03 \x01(\x03R\n" +
+	"electionMs\x12\x19\n" +
+	"\blease_ms\x18\x04 \x01(\x03R\aleaseMs\"\xa5\x01\n" +
 	"\vJoinRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12#\n" +
-	"\rfeature_level\x18\x04 \x01(\rR\ffeatureLevel\"y\n" +
+	"\rfeature_level\x18\x04 \x01(\rR\ffeatureLevel\x12*\n" +
+	"\atimings\x18\x05 \x01(\v2\x10.weir.v1.TimingsR\atimings\"y\n" +
 	"\tJoinReply\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12%\n" +
@@ -1760,66 +1855,69 @@ func file_weir_v1_node_proto_rawDescGZIP() []byte {
 	return file_weir_v1_node_proto_rawDescData
 }
 
-var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_weir_v1_node_proto_goTypes = []any{
 	(*HelloRequest)(nil),              // 0: weir.v1.HelloRequest
 	(*HelloReply)(nil),                // 1: weir.v1.HelloReply
-	(*JoinRequest)(nil),               // 2: weir.v1.JoinRequest
-	(*JoinReply)(nil),                 // 3: weir.v1.JoinReply
-	(*StatusRequest)(nil),             // 4: weir.v1.StatusRequest
-	(*NodeStatus)(nil),                // 5: weir.v1.NodeStatus
-	(*Member)(nil),                    // 6: weir.v1.Member
-	(*ListMembersRequest)(nil),        // 7: weir.v1.ListMembersRequest
-	(*ListMembersReply)(nil),          // 8: weir.v1.ListMembersReply
-	(*AddMemberRequest)(nil),          // 9: weir.v1.AddMemberRequest
-	(*AddMemberReply)(nil),            // 10: weir.v1.AddMemberReply
-	(*RemoveMemberRequest)(nil),       // 11: weir.v1.RemoveMemberRequest
-	(*RemoveMemberReply)(nil),         // 12: weir.v1.RemoveMemberReply
-	(*TransferLeadershipRequest)(nil), // 13: weir.v1.TransferLeadershipRequest
-	(*TransferLeadershipReply)(nil),   // 14: weir.v1.TransferLeadershipReply
-	(*LogReplicas)(nil),               // 15: weir.v1.LogReplicas
-	(*LogReplicaAcks)(nil),            // 16: weir.v1.LogReplicaAcks
-	(*LogReplica)(nil),                // 17: weir.v1.LogReplica
-	(*LogReplicaAck)(nil),             // 18: weir.v1.LogReplicaAck
-	(*LogStatusRequest)(nil),          // 19: weir.v1.LogStatusRequest
-	(*LogKey)(nil),                    // 20: weir.v1.LogKey
-	(*LogStatusReply)(nil),            // 21: weir.v1.LogStatusReply
-	(*StatusOfNodes)(nil),             // 22: weir.v1.StatusOfNodes
-	(*StatusOfNode)(nil),              // 23: weir.v1.StatusOfNode
+	(*Timings)(nil),                   // 2: weir.v1.Timings
+	(*JoinRequest)(nil),               // 3: weir.v1.JoinRequest
+	(*JoinReply)(nil),                 // 4: weir.v1.JoinReply
+	(*StatusRequest)(nil),             // 5: weir.v1.StatusRequest
+	(*NodeStatus)(nil),                // 6: weir.v1.NodeStatus
+	(*Member)(nil),                    // 7: weir.v1.Member
+	(*ListMembersRequest)(nil),        // 8: weir.v1.ListMembersRequest
+	(*ListMembersReply)(nil),          // 9: weir.v1.ListMembersReply
+	(*AddMemberRequest)(nil),          // 10: weir.v1.AddMemberRequest
+	(*AddMemberReply)(nil),            // 11: weir.v1.AddMemberReply
+	(*RemoveMemberRequest)(nil),       // 12: weir.v1.RemoveMemberRequest
+	(*RemoveMemberReply)(nil),         // 13: weir.v1.RemoveMemberReply
+	(*TransferLeadershipRequest)(nil), // 14: weir.v1.TransferLeadershipRequest
+	(*TransferLeadershipReply)(nil),   // 15: weir.v1.TransferLeadershipReply
+	(*LogReplicas)(nil),               // 16: weir.v1.LogReplicas
+	(*LogReplicaAcks)(nil),            // 17: weir.v1.LogReplicaAcks
+	(*LogReplica)(nil),                // 18: weir.v1.LogReplica
+	(*LogReplicaAck)(nil),             // 19: weir.v1.LogReplicaAck
+	(*LogStatusRequest)(nil),          // 20: weir.v1.LogStatusRequest
+	(*LogKey)(nil),                    // 21: weir.v1.LogKey
+	(*LogStatusReply)(nil),            // 22: weir.v1.LogStatusReply
+	(*StatusOfNodes)(nil),             // 23: weir.v1.StatusOfNodes
+	(*StatusOfNode)(nil),              // 24: weir.v1.StatusOfNode
 }
 var file_weir_v1_node_proto_depIdxs = []int32{
-	6,  // 0: weir.v1.NodeStatus.members:type_name -> weir.v1.Member
-	6,  // 1: weir.v1.ListMembersReply.members:type_name -> weir.v1.Member
-	6,  // 2: weir.v1.AddMemberReply.member:type_name -> weir.v1.Member
-	17, // 3: weir.v1.LogReplicas.logs:type_name -> weir.v1.LogReplica
-	18, // 4: weir.v1.LogReplicaAcks.logs:type_name -> weir.v1.LogReplicaAck
-	20, // 5: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
-	18, // 6: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
-	23, // 7: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
-	5,  // 8: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
-	0,  // 9: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
-	2,  // 10: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
-	4,  // 11: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
-	7,  // 12: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
-	9,  // 13: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
-	11, // 14: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
-	13, // 15: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
-	15, // 16: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplicas
-	19, // 17: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
-	1,  // 18: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
-	3,  // 19: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
-	5,  // 20: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
-	8,  // 21: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
-	10, // 22: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
-	12, // 23: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
-	14, // 24: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
-	16, // 25: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAcks
-	21, // 26: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	2,  // 0: weir.v1.HelloReply.timings:type_name -> weir.v1.Timings
+	2,  // 1: weir.v1.JoinRequest.timings:type_name -> weir.v1.Timings
+	7,  // 2: weir.v1.NodeStatus.members:type_name -> weir.v1.Member
+	7,  // 3: weir.v1.ListMembersReply.members:type_name -> weir.v1.Member
+	7,  // 4: weir.v1.AddMemberReply.member:type_name -> weir.v1.Member
+	18, // 5: weir.v1.LogReplicas.logs:type_name -> weir.v1.LogReplica
+	19, // 6: weir.v1.LogReplicaAcks.logs:type_name -> weir.v1.LogReplicaAck
+	21, // 7: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
+	19, // 8: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
+	24, // 9: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
+	6,  // 10: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
+	0,  // 11: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
+	3,  // 12: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
+	5,  // 13: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
+	8,  // 14: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
+	10, // 15: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
+	12, // 16: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
+	14, // 17: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
+	16, // 18: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplicas
+	20, // 19: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
+	1,  // 20: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
+	4,  // 21: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
+	6,  // 22: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
+	9,  // 23: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
+	11, // 24: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
+	13, // 25: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
+	15, // 26: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
+	17, // 27: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAcks
+	22, // 28: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_node_proto_init() }
@@ -1833,7 +1931,7 @@ func file_weir_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_node_proto_rawDesc), len(file_weir_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/weirbuild/weir/fsm"
@@ -31,7 +32,8 @@ func (m membership) Status(ctx context.Context, req *pb.StatusRequest) (*pb.Node
 	if err == nil {
 		status.FeatureLevel, status.NowMs = fsm.FeatureLevel, time.Now().UnixMilli()
 		expires, warning := m.certificate()
-		status.CertificateExpiresMs, status.Warning = expires.UnixMilli(), warning
+		status.CertificateExpiresMs = expires.UnixMilli()
+		status.Warning = strings.Trim(status.Warning+"; "+warning, "; ")
 	}
 	return status, err
 }
