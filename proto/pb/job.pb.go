@@ -264,6 +264,9 @@ type JobSpec struct {
 	//
 	//	*JobSpec_Command
 	//	*JobSpec_Obuilder
+	//	*JobSpec_Sandbox
+	//	*JobSpec_Docker
+	//	*JobSpec_Custom
 	Kind          isJobSpec_Kind `protobuf_oneof:"kind"`
 	Git           *GitContext    `protobuf:"bytes,10,opt,name=git,proto3" json:"git,omitempty"`                                             // absent: the job runs in an empty directory
 	CacheHint     string         `protobuf:"bytes,11,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`                // jobs with the same hint like the same worker
@@ -331,6 +334,33 @@ func (x *JobSpec) GetObuilder() *ObuilderJob {
 	return nil
 }
 
+func (x *JobSpec) GetSandbox() *SandboxJob {
+	if x != nil {
+		if x, ok := x.Kind.(*JobSpec_Sandbox); ok {
+			return x.Sandbox
+		}
+	}
+	return nil
+}
+
+func (x *JobSpec) GetDocker() *DockerJob {
+	if x != nil {
+		if x, ok := x.Kind.(*JobSpec_Docker); ok {
+			return x.Docker
+		}
+	}
+	return nil
+}
+
+func (x *JobSpec) GetCustom() *CustomJob {
+	if x != nil {
+		if x, ok := x.Kind.(*JobSpec_Custom); ok {
+			return x.Custom
+		}
+	}
+	return nil
+}
+
 func (x *JobSpec) GetGit() *GitContext {
 	if x != nil {
 		return x.Git
@@ -389,12 +419,30 @@ type JobSpec_Command struct {
 }
 
 type JobSpec_Obuilder struct {
-	Obuilder *ObuilderJob `protobuf:"bytes,2,opt,name=obuilder,proto3,oneof"` // 3 to 9 are kept for other kinds of job.
+	Obuilder *ObuilderJob `protobuf:"bytes,2,opt,name=obuilder,proto3,oneof"`
+}
+
+type JobSpec_Sandbox struct {
+	Sandbox *SandboxJob `protobuf:"bytes,3,opt,name=sandbox,proto3,oneof"`
+}
+
+type JobSpec_Docker struct {
+	Docker *DockerJob `protobuf:"bytes,4,opt,name=docker,proto3,oneof"`
+}
+
+type JobSpec_Custom struct {
+	Custom *CustomJob `protobuf:"bytes,5,opt,name=custom,proto3,oneof"` // 6 to 9 are kept for other kinds of job.
 }
 
 func (*JobSpec_Command) isJobSpec_Kind() {}
 
 func (*JobSpec_Obuilder) isJobSpec_Kind() {}
+
+func (*JobSpec_Sandbox) isJobSpec_Kind() {}
+
+func (*JobSpec_Docker) isJobSpec_Kind() {}
+
+func (*JobSpec_Custom) isJobSpec_Kind() {}
 
 // CommandJob runs one program on the worker's host.
 type CommandJob struct {
@@ -502,6 +550,284 @@ func (x *ObuilderJob) GetSpec() string {
 	return ""
 }
 
+// SandboxJob runs a command in a container on a base image. The checkout is
+// mounted, and is the working directory that dir is relative to.
+type SandboxJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       *CommandJob            `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Image         string                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`                                 // a reference; a registry is asked for it once, then it is kept
+	Network       string                 `protobuf:"bytes,3,opt,name=network,proto3" json:"network,omitempty"`                             // none (also when empty), or host
+	CpuMillis     int64                  `protobuf:"varint,4,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`       // thousandths of a processor; 0: the worker's limit
+	MemoryBytes   int64                  `protobuf:"varint,5,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // 0: the worker's limit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SandboxJob) Reset() {
+	*x = SandboxJob{}
+	mi := &file_weir_v1_job_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SandboxJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SandboxJob) ProtoMessage() {}
+
+func (x *SandboxJob) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SandboxJob.ProtoReflect.Descriptor instead.
+func (*SandboxJob) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SandboxJob) GetCommand() *CommandJob {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *SandboxJob) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *SandboxJob) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *SandboxJob) GetCpuMillis() int64 {
+	if x != nil {
+		return x.CpuMillis
+	}
+	return 0
+}
+
+func (x *SandboxJob) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+// DockerJob builds a Dockerfile; the checkout is its context.
+type DockerJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Dockerfile:
+	//
+	//	*DockerJob_Contents
+	//	*DockerJob_Path
+	Dockerfile    isDockerJob_Dockerfile `protobuf_oneof:"dockerfile"`
+	BuildArgs     []*EnvVar              `protobuf:"bytes,3,rep,name=build_args,json=buildArgs,proto3" json:"build_args,omitempty"`
+	Target        string                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`                            // the stage to build; empty: the last one
+	Platform      string                 `protobuf:"bytes,5,opt,name=platform,proto3" json:"platform,omitempty"`                        // such as linux/arm64; empty: the worker's own
+	Squash        bool                   `protobuf:"varint,6,opt,name=squash,proto3" json:"squash,omitempty"`                           // one layer; not every engine can
+	IncludeGit    bool                   `protobuf:"varint,7,opt,name=include_git,json=includeGit,proto3" json:"include_git,omitempty"` // .git is part of the context
+	Push          string                 `protobuf:"bytes,8,opt,name=push,proto3" json:"push,omitempty"`                                // REPOSITORY:TAG; empty: the image is not pushed
+	CacheFrom     []string               `protobuf:"bytes,9,rep,name=cache_from,json=cacheFrom,proto3" json:"cache_from,omitempty"`     // references of images that have caches
+	CacheTo       string                 `protobuf:"bytes,10,opt,name=cache_to,json=cacheTo,proto3" json:"cache_to,omitempty"`          // a reference to export the cache to
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DockerJob) Reset() {
+	*x = DockerJob{}
+	mi := &file_weir_v1_job_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DockerJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DockerJob) ProtoMessage() {}
+
+func (x *DockerJob) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DockerJob.ProtoReflect.Descriptor instead.
+func (*DockerJob) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DockerJob) GetDockerfile() isDockerJob_Dockerfile {
+	if x != nil {
+		return x.Dockerfile
+	}
+	return nil
+}
+
+func (x *DockerJob) GetContents() string {
+	if x != nil {
+		if x, ok := x.Dockerfile.(*DockerJob_Contents); ok {
+			return x.Contents
+		}
+	}
+	return ""
+}
+
+func (x *DockerJob) GetPath() string {
+	if x != nil {
+		if x, ok := x.Dockerfile.(*DockerJob_Path); ok {
+			return x.Path
+		}
+	}
+	return ""
+}
+
+func (x *DockerJob) GetBuildArgs() []*EnvVar {
+	if x != nil {
+		return x.BuildArgs
+	}
+	return nil
+}
+
+func (x *DockerJob) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *DockerJob) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *DockerJob) GetSquash() bool {
+	if x != nil {
+		return x.Squash
+	}
+	return false
+}
+
+func (x *DockerJob) GetIncludeGit() bool {
+	if x != nil {
+		return x.IncludeGit
+	}
+	return false
+}
+
+func (x *DockerJob) GetPush() string {
+	if x != nil {
+		return x.Push
+	}
+	return ""
+}
+
+func (x *DockerJob) GetCacheFrom() []string {
+	if x != nil {
+		return x.CacheFrom
+	}
+	return nil
+}
+
+func (x *DockerJob) GetCacheTo() string {
+	if x != nil {
+		return x.CacheTo
+	}
+	return ""
+}
+
+type isDockerJob_Dockerfile interface {
+	isDockerJob_Dockerfile()
+}
+
+type DockerJob_Contents struct {
+	Contents string `protobuf:"bytes,1,opt,name=contents,proto3,oneof"` // the Dockerfile itself
+}
+
+type DockerJob_Path struct {
+	Path string `protobuf:"bytes,2,opt,name=path,proto3,oneof"` // of a file in the context
+}
+
+func (*DockerJob_Contents) isDockerJob_Dockerfile() {}
+
+func (*DockerJob_Path) isDockerJob_Dockerfile() {}
+
+// CustomJob is for workers whose operator has named a program for its kind.
+type CustomJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Payload       []byte                 `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"` // the program's standard input
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomJob) Reset() {
+	*x = CustomJob{}
+	mi := &file_weir_v1_job_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomJob) ProtoMessage() {}
+
+func (x *CustomJob) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomJob.ProtoReflect.Descriptor instead.
+func (*CustomJob) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CustomJob) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *CustomJob) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
 type EnvVar struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -512,7 +838,7 @@ type EnvVar struct {
 
 func (x *EnvVar) Reset() {
 	*x = EnvVar{}
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +850,7 @@ func (x *EnvVar) String() string {
 func (*EnvVar) ProtoMessage() {}
 
 func (x *EnvVar) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +863,7 @@ func (x *EnvVar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVar.ProtoReflect.Descriptor instead.
 func (*EnvVar) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EnvVar) GetName() string {
@@ -564,7 +890,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +902,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +915,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Label) GetName() string {
@@ -618,7 +944,7 @@ type GitContext struct {
 
 func (x *GitContext) Reset() {
 	*x = GitContext{}
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +956,7 @@ func (x *GitContext) String() string {
 func (*GitContext) ProtoMessage() {}
 
 func (x *GitContext) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +969,7 @@ func (x *GitContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GitContext.ProtoReflect.Descriptor instead.
 func (*GitContext) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GitContext) GetUrl() string {
@@ -674,7 +1000,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +1012,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +1025,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Outcome) GetKind() OutcomeKind {
@@ -754,7 +1080,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +1092,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +1105,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -851,7 +1177,7 @@ type LogInfo struct {
 
 func (x *LogInfo) Reset() {
 	*x = LogInfo{}
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1189,7 @@ func (x *LogInfo) String() string {
 func (*LogInfo) ProtoMessage() {}
 
 func (x *LogInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1202,7 @@ func (x *LogInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogInfo.ProtoReflect.Descriptor instead.
 func (*LogInfo) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LogInfo) GetBytes() int64 {
@@ -931,7 +1257,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1269,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1282,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1084,7 +1410,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1422,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1435,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Pool) GetName() string {
@@ -1205,7 +1531,7 @@ type PoolConfig struct {
 
 func (x *PoolConfig) Reset() {
 	*x = PoolConfig{}
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1543,7 @@ func (x *PoolConfig) String() string {
 func (*PoolConfig) ProtoMessage() {}
 
 func (x *PoolConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1556,7 @@ func (x *PoolConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolConfig.ProtoReflect.Descriptor instead.
 func (*PoolConfig) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PoolConfig) GetLeaseTtlMs() int64 {
@@ -1351,7 +1677,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1689,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1702,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Worker) GetPool() string {
@@ -1467,7 +1793,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1805,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1818,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Client) GetName() string {
@@ -1532,7 +1858,7 @@ type Capability struct {
 
 func (x *Capability) Reset() {
 	*x = Capability{}
-	mi := &file_weir_v1_job_proto_msgTypes[14]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1870,7 @@ func (x *Capability) String() string {
 func (*Capability) ProtoMessage() {}
 
 func (x *Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[14]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1883,7 @@ func (x *Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capability.ProtoReflect.Descriptor instead.
 func (*Capability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Capability) GetId() string {
@@ -1613,10 +1939,13 @@ var File_weir_v1_job_proto protoreflect.FileDescriptor
 
 const file_weir_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x11weir/v1/job.proto\x12\aweir.v1\"\xde\x02\n" +
+	"\x11weir/v1/job.proto\x12\aweir.v1\"\xeb\x03\n" +
 	"\aJobSpec\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobH\x00R\acommand\x122\n" +
-	"\bobuilder\x18\x02 \x01(\v2\x14.weir.v1.ObuilderJobH\x00R\bobuilder\x12%\n" +
+	"\bobuilder\x18\x02 \x01(\v2\x14.weir.v1.ObuilderJobH\x00R\bobuilder\x12/\n" +
+	"\asandbox\x18\x03 \x01(\v2\x13.weir.v1.SandboxJobH\x00R\asandbox\x12,\n" +
+	"\x06docker\x18\x04 \x01(\v2\x12.weir.v1.DockerJobH\x00R\x06docker\x12,\n" +
+	"\x06custom\x18\x05 \x01(\v2\x12.weir.v1.CustomJobH\x00R\x06custom\x12%\n" +
 	"\x03git\x18\n" +
 	" \x01(\v2\x13.weir.v1.GitContextR\x03git\x12\x1d\n" +
 	"\n" +
@@ -1633,7 +1962,35 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x03env\x18\x02 \x03(\v2\x0f.weir.v1.EnvVarR\x03env\x12\x10\n" +
 	"\x03dir\x18\x03 \x01(\tR\x03dir\"!\n" +
 	"\vObuilderJob\x12\x12\n" +
-	"\x04spec\x18\x01 \x01(\tR\x04spec\"2\n" +
+	"\x04spec\x18\x01 \x01(\tR\x04spec\"\xad\x01\n" +
+	"\n" +
+	"SandboxJob\x12-\n" +
+	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobR\acommand\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
+	"\anetwork\x18\x03 \x01(\tR\anetwork\x12\x1d\n" +
+	"\n" +
+	"cpu_millis\x18\x04 \x01(\x03R\tcpuMillis\x12!\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x03R\vmemoryBytes\"\xb8\x02\n" +
+	"\tDockerJob\x12\x1c\n" +
+	"\bcontents\x18\x01 \x01(\tH\x00R\bcontents\x12\x14\n" +
+	"\x04path\x18\x02 \x01(\tH\x00R\x04path\x12.\n" +
+	"\n" +
+	"build_args\x18\x03 \x03(\v2\x0f.weir.v1.EnvVarR\tbuildArgs\x12\x16\n" +
+	"\x06target\x18\x04 \x01(\tR\x06target\x12\x1a\n" +
+	"\bplatform\x18\x05 \x01(\tR\bplatform\x12\x16\n" +
+	"\x06squash\x18\x06 \x01(\bR\x06squash\x12\x1f\n" +
+	"\vinclude_git\x18\a \x01(\bR\n" +
+	"includeGit\x12\x12\n" +
+	"\x04push\x18\b \x01(\tR\x04push\x12\x1d\n" +
+	"\n" +
+	"cache_from\x18\t \x03(\tR\tcacheFrom\x12\x19\n" +
+	"\bcache_to\x18\n" +
+	" \x01(\tR\acacheToB\f\n" +
+	"\n" +
+	"dockerfile\"9\n" +
+	"\tCustomJob\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\fR\apayload\"2\n" +
 	"\x06EnvVar\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"1\n" +
@@ -1791,7 +2148,7 @@ func file_weir_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_weir_v1_job_proto_goTypes = []any{
 	(JobState)(0),       // 0: weir.v1.JobState
 	(OutcomeKind)(0),    // 1: weir.v1.OutcomeKind
@@ -1800,43 +2157,51 @@ var file_weir_v1_job_proto_goTypes = []any{
 	(*JobSpec)(nil),     // 4: weir.v1.JobSpec
 	(*CommandJob)(nil),  // 5: weir.v1.CommandJob
 	(*ObuilderJob)(nil), // 6: weir.v1.ObuilderJob
-	(*EnvVar)(nil),      // 7: weir.v1.EnvVar
-	(*Label)(nil),       // 8: weir.v1.Label
-	(*GitContext)(nil),  // 9: weir.v1.GitContext
-	(*Outcome)(nil),     // 10: weir.v1.Outcome
-	(*Attempt)(nil),     // 11: weir.v1.Attempt
-	(*LogInfo)(nil),     // 12: weir.v1.LogInfo
-	(*Job)(nil),         // 13: weir.v1.Job
-	(*Pool)(nil),        // 14: weir.v1.Pool
-	(*PoolConfig)(nil),  // 15: weir.v1.PoolConfig
-	(*Worker)(nil),      // 16: weir.v1.Worker
-	(*Client)(nil),      // 17: weir.v1.Client
-	(*Capability)(nil),  // 18: weir.v1.Capability
+	(*SandboxJob)(nil),  // 7: weir.v1.SandboxJob
+	(*DockerJob)(nil),   // 8: weir.v1.DockerJob
+	(*CustomJob)(nil),   // 9: weir.v1.CustomJob
+	(*EnvVar)(nil),      // 10: weir.v1.EnvVar
+	(*Label)(nil),       // 11: weir.v1.Label
+	(*GitContext)(nil),  // 12: weir.v1.GitContext
+	(*Outcome)(nil),     // 13: weir.v1.Outcome
+	(*Attempt)(nil),     // 14: weir.v1.Attempt
+	(*LogInfo)(nil),     // 15: weir.v1.LogInfo
+	(*Job)(nil),         // 16: weir.v1.Job
+	(*Pool)(nil),        // 17: weir.v1.Pool
+	(*PoolConfig)(nil),  // 18: weir.v1.PoolConfig
+	(*Worker)(nil),      // 19: weir.v1.Worker
+	(*Client)(nil),      // 20: weir.v1.Client
+	(*Capability)(nil),  // 21: weir.v1.Capability
 }
 var file_weir_v1_job_proto_depIdxs = []int32{
 	5,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
 	6,  // 1: weir.v1.JobSpec.obuilder:type_name -> weir.v1.ObuilderJob
-	9,  // 2: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
-	8,  // 3: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
-	7,  // 4: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
-	1,  // 5: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
-	10, // 6: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
-	12, // 7: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
-	4,  // 8: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
-	0,  // 9: weir.v1.Job.state:type_name -> weir.v1.JobState
-	10, // 10: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
-	11, // 11: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
-	15, // 12: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	15, // 13: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
-	2,  // 14: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
-	2,  // 15: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
-	8,  // 16: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	3,  // 17: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	7,  // 2: weir.v1.JobSpec.sandbox:type_name -> weir.v1.SandboxJob
+	8,  // 3: weir.v1.JobSpec.docker:type_name -> weir.v1.DockerJob
+	9,  // 4: weir.v1.JobSpec.custom:type_name -> weir.v1.CustomJob
+	12, // 5: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
+	11, // 6: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
+	10, // 7: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
+	5,  // 8: weir.v1.SandboxJob.command:type_name -> weir.v1.CommandJob
+	10, // 9: weir.v1.DockerJob.build_args:type_name -> weir.v1.EnvVar
+	1,  // 10: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
+	13, // 11: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
+	15, // 12: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
+	4,  // 13: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
+	0,  // 14: weir.v1.Job.state:type_name -> weir.v1.JobState
+	13, // 15: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
+	14, // 16: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
+	18, // 17: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
+	18, // 18: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	2,  // 19: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
+	2,  // 20: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
+	11, // 21: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	3,  // 22: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }
@@ -1847,6 +2212,13 @@ func file_weir_v1_job_proto_init() {
 	file_weir_v1_job_proto_msgTypes[0].OneofWrappers = []any{
 		(*JobSpec_Command)(nil),
 		(*JobSpec_Obuilder)(nil),
+		(*JobSpec_Sandbox)(nil),
+		(*JobSpec_Docker)(nil),
+		(*JobSpec_Custom)(nil),
+	}
+	file_weir_v1_job_proto_msgTypes[4].OneofWrappers = []any{
+		(*DockerJob_Contents)(nil),
+		(*DockerJob_Path)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1854,7 +2226,7 @@ func file_weir_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_job_proto_rawDesc), len(file_weir_v1_job_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -3,9 +3,7 @@ package api
 import (
 	"fmt"
 	"net/url"
-	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,97 +31,10 @@ func validateSpec(s *pb.JobSpec) error {
 	if s == nil {
 		return invalid("the job has no description")
 	}
-	checks := []func(*pb.JobSpec) error{checkGit, checkNeeds, checkBounds}
-	switch s.Kind.(type) {
-	case *pb.JobSpec_Command:
-		checks = append([]func(*pb.JobSpec) error{checkCommand, checkEnv, checkDir}, checks...)
-	case *pb.JobSpec_Obuilder:
-		checks = append(checks, checkOBuilder)
-	default:
-		return invalid("the job is of a kind that this cluster does not know: use a command or an OBuilder job, or upgrade the nodes")
-	}
-	for _, check := range checks {
+	for _, check := range []func(*pb.JobSpec) error{checkKind, checkGit, checkNeeds, checkBounds} {
 		if err := check(s); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func checkCommand(s *pb.JobSpec) error {
-	argv := s.GetCommand().Argv
-	if len(argv) == 0 || argv[0] == "" {
-		return invalid("the job has no command: give one after --")
-	}
-	if len(argv) > MaxArgs {
-		return invalid("the command has %d arguments, at most %d are allowed", len(argv), MaxArgs)
-	}
-	size := 0
-	for i, a := range argv {
-		if strings.ContainsRune(a, 0) {
-			return invalid("argument %d of the command contains a zero byte", i)
-		}
-		size += len(a) + 1
-	}
-	if size > MaxArgBytes {
-		return invalid("the command's arguments are %d bytes, at most %d are allowed: put long ones in a file of the repository", size, MaxArgBytes)
-	}
-	return nil
-}
-
-// checkOBuilder leaves the language to clients and workers, who know it.
-func checkOBuilder(s *pb.JobSpec) error {
-	text := s.GetObuilder().GetSpec()
-	switch {
-	case strings.TrimSpace(text) == "":
-		return invalid("the job's OBuilder spec is empty")
-	case strings.ContainsRune(text, 0):
-		return invalid("the job's OBuilder spec contains a zero byte")
-	}
-	return nil
-}
-
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-
-// reservedEnv begins the names that only the worker gives.
-const reservedEnv = "WEIR_"
-
-func checkEnv(s *pb.JobSpec) error {
-	env := s.GetCommand().Env
-	if len(env) > MaxEnv {
-		return invalid("the job sets %d environment variables, at most %d are allowed", len(env), MaxEnv)
-	}
-	size := 0
-	seen := make(map[string]bool, len(env))
-	for _, e := range env {
-		switch {
-		case !envName.MatchString(e.GetName()):
-			return invalid("environment variable %s: a name is 1 to 128 letters, digits and '_', and begins with no digit", quote(e.GetName()))
-		case strings.HasPrefix(e.Name, reservedEnv):
-			return invalid("environment variable %s: names that begin with %s are the worker's", e.Name, reservedEnv)
-		case seen[e.Name]:
-			return invalid("environment variable %s is set twice", e.Name)
-		case strings.ContainsRune(e.Value, 0):
-			return invalid("the value of environment variable %s contains a zero byte", e.Name)
-		}
-		seen[e.Name] = true
-		size += len(e.Name) + len(e.Value) + 2
-	}
-	if size > MaxEnvBytes {
-		return invalid("the job's environment is %d bytes, at most %d are allowed", size, MaxEnvBytes)
-	}
-	return nil
-}
-
-func checkDir(s *pb.JobSpec) error {
-	dir := s.GetCommand().Dir
-	switch {
-	case dir == "":
-		return nil
-	case len(dir) > MaxDir:
-		return invalid("the working directory's name is %d bytes, at most %d are allowed", len(dir), MaxDir)
-	case path.IsAbs(dir), strings.ContainsRune(dir, 0), slices.Contains(strings.Split(dir, "/"), ".."):
-		return invalid("working directory %s: give it relative to the checkout, without '..'", quote(dir))
 	}
 	return nil
 }

@@ -19,16 +19,9 @@ func TestSpecRefusals(t *testing.T) {
 		change func(*pb.JobSpec)
 		want   string // empty: accepted
 	}{
-		"good":             {func(*pb.JobSpec) {}, ""},
-		"no git":           {func(s *pb.JobSpec) { s.Git = nil }, ""},
-		"no kind":          {func(s *pb.JobSpec) { s.Kind = nil }, "kind that this cluster does not know"},
-		"obuilder":         {func(s *pb.JobSpec) { s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: "((from x))"}} }, ""},
-		"empty obuilder":   {func(s *pb.JobSpec) { s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: " \n"}} }, "spec is empty"},
-		"zero in obuilder": {func(s *pb.JobSpec) { s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: "((from \x00))"}} }, "zero byte"},
-		"obuilder, bad git": {func(s *pb.JobSpec) {
-			s.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: "x"}}
-			s.Git.Commits = nil
-		}, "0 commits"},
+		"good":                {func(*pb.JobSpec) {}, ""},
+		"no git":              {func(s *pb.JobSpec) { s.Git = nil }, ""},
+		"no kind":             {func(s *pb.JobSpec) { s.Kind = nil }, "kind that this cluster does not know"},
 		"no command":          {func(s *pb.JobSpec) { s.GetCommand().Argv = nil }, "no command"},
 		"empty command":       {func(s *pb.JobSpec) { s.GetCommand().Argv = []string{"", "x"} }, "no command"},
 		"1024 arguments":      {func(s *pb.JobSpec) { s.GetCommand().Argv = strings.Split(strings.Repeat("x ", 1023)+"x", " ") }, ""},
@@ -41,7 +34,7 @@ func TestSpecRefusals(t *testing.T) {
 		"variable like it":    {func(s *pb.JobSpec) { s.GetCommand().Env[0].Name = "WEIRD" }, ""},
 		"variable twice":      {func(s *pb.JobSpec) { c := s.GetCommand(); c.Env = append(c.Env, c.Env[0]) }, "set twice"},
 		"zero byte in value":  {func(s *pb.JobSpec) { s.GetCommand().Env[0].Value = "\x00" }, "zero byte"},
-		"long environment":    {func(s *pb.JobSpec) { s.GetCommand().Env[0].Value = strings.Repeat("x", MaxEnvBytes) }, "environment is"},
+		"long environment":    {func(s *pb.JobSpec) { s.GetCommand().Env[0].Value = strings.Repeat("x", MaxEnvBytes) }, "environment variables are"},
 		"absolute dir":        {func(s *pb.JobSpec) { s.GetCommand().Dir = "/etc" }, "relative to the checkout"},
 		"dir with ..":         {func(s *pb.JobSpec) { s.GetCommand().Dir = "a/../.." }, "relative to the checkout"},
 		"dir like ..":         {func(s *pb.JobSpec) { s.GetCommand().Dir = "a/..b/c" }, ""},
