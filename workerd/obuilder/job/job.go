@@ -12,13 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/workerd/checkout"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
 	"github.com/weirbuild/weir/workerd/obuilder"
@@ -43,52 +42,26 @@ type Config struct {
 
 // Executor runs OBuilder jobs.
 type Executor struct {
-	cfg    Config
-	passed []string
+	area    *checkout.Area
+	builder Builder
+	passed  []string
 }
 
 var _ executor.Executor = (*Executor)(nil)
 
 // New makes the work directory and removes what an earlier worker left in it.
 func New(c Config) (*Executor, error) {
-	if err := os.RemoveAll(c.WorkDir); err != nil {
-		return nil, fmt.Errorf("empty work directory: %w", err)
-	}
-	// The job user passes through it to its checkout, and sees nothing else.
-	if err := os.MkdirAll(c.WorkDir, 0o711); err != nil {
-		return nil, fmt.Errorf("make work directory: %w", err)
-	}
-	if err := os.Chmod(c.WorkDir, 0o711); err != nil {
-		return nil, fmt.Errorf("make work directory: %w", err)
-	}
-	if err := reachable(c.WorkDir, c.JobUser); err != nil {
+	area, err := checkout.Open(checkout.Config{WorkDir: c.WorkDir, Source: c.Source, JobUser: c.JobUser, Log: c.Log})
+	if err != nil {
 		return nil, err
 	}
-	e := &Executor{cfg: c}
+	e := &Executor{area: area, builder: c.Builder}
 	for _, name := range c.PassEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			e.passed = append(e.passed, name+"="+value)
 		}
 	}
 	return e, nil
-}
-
-// reachable checks that the job user, who checks out, may pass every directory on
-// the way.
-func reachable(dir string, user *supervise.User) error {
-	if user == nil || user.UID == 0 {
-		return nil
-	}
-	for d := dir; d != filepath.Dir(d); d = filepath.Dir(d) {
-		info, err := os.Stat(d)
-		if err != nil {
-			return fmt.Errorf("check work directory: %w", err)
-		}
-		if info.Mode().Perm()&0o001 == 0 {
-			return fmt.Errorf("work directory %s: job user %q may not pass %s (%s): chmod o+x it, or choose another with --work-dir", dir, user.Name, d, info.Mode())
-		}
-	}
-	return nil
 }
 
 // Run runs one attempt. See executor.Executor.
@@ -101,13 +74,12 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	if err != nil {
 		return executor.Failed("the spec is wrong: %s", err), nil
 	}
-	a := &attempt{Executor: e, dir: filepath.Join(e.cfg.WorkDir, fmt.Sprintf("attempt-%d", t.Lease))}
-	defer func() {
-		if err := os.RemoveAll(a.dir); err != nil {
-			e.cfg.Log.Warn("remove work directory", "job", t.Job, "dir", a.dir, "error", err)
-		}
-	}()
-	outcome, err := a.run(ctx, t.Spec.GetGit(), s, out)
+	a, err := e.area.Begin(t.Lease)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	outcome, err := e.build(ctx, a, t.Spec.GetGit(), s, out)
 	if err != nil && ctx.Err() != nil {
 		return executor.Ended(ctx)
 	}
@@ -117,28 +89,23 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	return outcome, nil
 }
 
-// attempt is one run with its private directory.
-type attempt struct {
-	*Executor
-	dir string
-}
-
-func (a *attempt) checkout() string { return filepath.Join(a.dir, "checkout") }
-
-func (a *attempt) run(ctx context.Context, git *pb.GitContext, s *spec.Spec, out io.Writer) (*pb.Outcome, error) {
-	r := obuilder.Request{Spec: s, Passed: a.passed}
+func (e *Executor) build(ctx context.Context, a *checkout.Attempt, git *pb.GitContext, s *spec.Spec, out io.Writer) (*pb.Outcome, error) {
+	r := obuilder.Request{Spec: s, Passed: e.passed}
 	if git != nil {
-		err := a.fill(ctx, gitsource.Request{URL: git.GetUrl(), Commits: git.GetCommits()}, out)
+		err := a.Fill(ctx, git, out)
 		var fault *gitsource.Failure
 		if errors.As(err, &fault) {
 			return executor.Failed("%s", fault.Reason), nil
 		}
+		if err == nil {
+			err = a.DropGit()
+		}
 		if err != nil {
 			return nil, err
 		}
-		r.Context = a.checkout()
+		r.Context = a.Dir()
 	}
-	id, err := a.cfg.Builder.Build(ctx, r, out)
+	id, err := e.builder.Build(ctx, r, out)
 	var failure *obuilder.Failure
 	if errors.As(err, &failure) {
 		failed := executor.Failed("%s", failure)
@@ -149,76 +116,4 @@ func (a *attempt) run(ctx context.Context, git *pb.GitContext, s *spec.Spec, out
 		return nil, err
 	}
 	return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_SUCCEEDED, Output: id}, nil
-}
-
-// fill makes the checkout with the job user's rights, and takes it back.
-func (a *attempt) fill(ctx context.Context, r gitsource.Request, out io.Writer) error {
-	if a.cfg.Source == nil {
-		return errors.New("this worker has no git")
-	}
-	home := filepath.Join(a.dir, "home")
-	for _, d := range []string{a.dir, home} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return fmt.Errorf("make work directory: %w", err)
-		}
-	}
-	if err := a.cfg.Source.Prepare(ctx, r, a.checkout(), out); err != nil {
-		return err
-	}
-	if err := a.handOver(); err != nil {
-		return err
-	}
-	place := gitsource.Place{Dir: a.checkout(), Home: home, Hide: []string{a.cfg.WorkDir}, Keep: a.dir}
-	if err := a.cfg.Source.Checkout(ctx, r, place, out); err != nil {
-		return err
-	}
-	return a.takeBack()
-}
-
-// handOver gives everything to the job user, the way in last: until then nobody
-// can change what is below.
-func (a *attempt) handOver() error {
-	user := a.cfg.JobUser
-	if user == nil {
-		return nil
-	}
-	err := filepath.WalkDir(a.dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || path == a.dir {
-			return err
-		}
-		return os.Lchown(path, int(user.UID), int(user.GID))
-	})
-	if err == nil {
-		err = os.Lchown(a.dir, int(user.UID), int(user.GID))
-	}
-	if err != nil {
-		return fmt.Errorf("hand work directory to job user %q: %w", user.Name, err)
-	}
-	return nil
-}
-
-// takeBack closes the way in again, and removes what belongs to git: the
-// directory at the top, and the files in its place in submodules.
-func (a *attempt) takeBack() error {
-	if a.cfg.JobUser != nil {
-		if err := os.Lchown(a.dir, os.Getuid(), os.Getgid()); err != nil {
-			return fmt.Errorf("take work directory back: %w", err)
-		}
-	}
-	err := filepath.WalkDir(a.checkout(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Name() != ".git" {
-			return err
-		}
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-		if d.IsDir() {
-			return fs.SkipDir
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove .git from the checkout: %w", err)
-	}
-	return nil
 }
