@@ -113,7 +113,7 @@ func (e *Engine) replay(id string, out *lines) error {
 // launch begins a step. The lock is held.
 func (e *Engine) launch(s step) (*flight, error) {
 	if e.closed {
-		return nil, errors.New("the build engine was closed")
+		return nil, errClosed
 	}
 	log, err := createLog(e.index.log(s.id))
 	if err != nil {

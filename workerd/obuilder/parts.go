@@ -3,6 +3,7 @@ package obuilder
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 )
@@ -48,7 +49,7 @@ type View interface {
 type Sandbox interface {
 	// Run runs a command with root as its root directory until it ends, and leaves
 	// no process of it. Its standard input is at its end; both outputs go to out.
-	// When ctx is done the command is killed, and the error is ctx's cause.
+	// When ctx is done the command is stopped, and the error is ctx's cause.
 	Run(ctx context.Context, root string, c Command, out io.Writer) (Exit, error)
 	Close() error
 }
@@ -63,6 +64,13 @@ type Command struct {
 	Binds   []Bind
 	Secrets []Secret
 	Limits  Limits
+
+	// Grace answers, for the cause of the context's end, how long the command's
+	// processes have between SIGTERM and SIGKILL. Those that do not heed SIGTERM
+	// are killed at once. Nil: all are.
+	Grace func(cause error) time.Duration
+	// Kill, once closed, ends a grace period that runs. Nil never does.
+	Kill <-chan struct{}
 }
 
 // Bind is a directory of the host that the command may write to.
@@ -74,7 +82,8 @@ type Secret struct {
 	Value  []byte
 }
 
-// Limits bound a command. Zero means that the sandbox's own default applies.
+// Limits bound a command. Zero means that the sandbox's own limit applies, and
+// nothing goes beyond that.
 type Limits struct {
 	CPUs   float64
 	Memory int64 // bytes

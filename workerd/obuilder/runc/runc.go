@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/weirbuild/weir/workerd/obuilder"
 )
@@ -145,17 +144,27 @@ type container struct {
 }
 
 func (s *Sandbox) container(root string, c obuilder.Command) *container {
-	for limit, standard := range map[*int64]int64{&c.Limits.Memory: s.cfg.Limits.Memory, &c.Limits.PIDs: s.cfg.Limits.PIDs} {
-		if *limit == 0 {
-			*limit = standard
-		}
-	}
-	if c.Limits.CPUs == 0 {
-		c.Limits.CPUs = s.cfg.Limits.CPUs
-	}
+	c.Limits = within(c.Limits, s.cfg.Limits)
 	id := s.prefix + strconv.FormatInt(s.next.Add(1), 10)
 	return &container{Sandbox: s, Command: c, root: root, id: id, bundle: filepath.Join(s.path("bundles"), id),
 		secrets: filepath.Join(s.secrets.dir, id), watched: c.Limits.Memory > 0}
+}
+
+// within are the limits that were asked for, as far as the sandbox's own allow.
+func within(asked, own obuilder.Limits) obuilder.Limits {
+	return obuilder.Limits{
+		CPUs:   lower(asked.CPUs, own.CPUs),
+		Memory: lower(asked.Memory, own.Memory),
+		PIDs:   lower(asked.PIDs, own.PIDs),
+	}
+}
+
+// lower is the lower of two limits, of which 0 is none.
+func lower[T int64 | float64](a, b T) T {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 func (k *container) prepare() error {
@@ -192,7 +201,7 @@ func (k *container) run(ctx context.Context, out io.Writer) (obuilder.Exit, erro
 		defer close(killed)
 		select {
 		case <-ctx.Done():
-			k.kill(ended)
+			k.stop(context.Cause(ctx), ended)
 		case <-ended:
 		}
 	}()
@@ -215,20 +224,6 @@ func (k *container) run(ctx context.Context, out io.Writer) (obuilder.Exit, erro
 		return exit, err
 	}
 	return exit, nil
-}
-
-// kill kills the container until it has ended: it may be only half made yet.
-func (k *container) kill(ended <-chan struct{}) {
-	pause := 10 * time.Millisecond
-	for {
-		_ = k.call(context.Background(), "kill", k.id, "KILL") // tried again
-		select {
-		case <-ended:
-			return
-		case <-time.After(pause):
-			pause = min(2*pause, time.Second)
-		}
-	}
 }
 
 // remove removes the container, and all that it was made of.
