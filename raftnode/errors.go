@@ -45,6 +45,6 @@ func outcome(err error) error {
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return fmt.Errorf("%w: the log has taken none for too long", ErrBusy)
 	default:
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		return fmt.Errorf("%w: %v", ErrUnknownOutcome, err) // its cause may be one that by itself means that nothing happened
 	}
 }
