@@ -43,6 +43,29 @@ func TestThreeNodesMakeOneClusterAndSurviveTheirLeader(t *testing.T) {
 	})
 }
 
+func TestFiveNodesMakeOneClusterAndSurviveTwo(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 5, nil)
+	c.startAll()
+	first := c.leader()
+	c.voters("n1", "n2", "n3", "n4", "n5")
+	for _, n := range c.nodes {
+		if n.node.ClusterID() != first.node.ClusterID() {
+			t.Fatalf("%s is of cluster %s", n.name, n.node.ClusterID())
+		}
+	}
+	c.propose("a")
+	first.kill()
+	second := c.leader()
+	c.propose("b")
+	second.kill()
+	c.leader()
+	c.propose("c")
+	first.start()
+	second.start()
+	c.converge("a", "b", "c")
+}
+
 func TestSingleNode(t *testing.T) {
 	stores(t, func(t *testing.T, tune func(*Config)) {
 		c := newTestCluster(t, 1, tune)

@@ -47,6 +47,10 @@ func (n *Node) bootstrapOrJoin(ctx context.Context) error {
 	if n.hasState || n.cluster() != "" {
 		return nil
 	}
+	if expect := n.config.BootstrapExpect; expect > 0 && expect%2 == 0 {
+		n.log.Warn("an even number of nodes survives no more losses than one node fewer: make the cluster of 3 or 5",
+			"bootstrap-expect", expect, "survives", (expect-1)/2)
+	}
 	said := ""
 	for {
 		if cluster := n.invitation(); cluster != "" {

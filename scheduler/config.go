@@ -73,7 +73,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Advertise, "advertise", c.Advertise, "host:port at which all of those reach this node (default: --listen, when it names a host)")
 	fs.StringVar(&c.HTTPListen, "http-listen", c.HTTPListen, "address of HTTPS /metrics, /healthz and /readyz; empty: none")
 
-	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", c.BootstrapExpect, "first boot: make a new cluster once so many nodes, all of them empty, have met; 0: only join one")
+	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", c.BootstrapExpect, "first boot: make a new cluster once so many nodes, all of them empty, have met: 1, 3 or 5, since an even number survives no more losses than one fewer; 0: only join one")
 	fs.StringSliceVar(&c.Join, "join", c.Join, "first boot: host:port of the other nodes; repeat it or separate by commas")
 	fs.StringVar(&c.GossipKeyFile, "gossip-key-file", c.GossipKeyFile, "find the other nodes by gossip too, with the key that weir tls ca create wrote")
 	fs.StringVar(&c.GossipListen, "gossip-listen", c.GossipListen, "host:port for gossip, TCP and UDP (default: the advertised host, port 7946)")
