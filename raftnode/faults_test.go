@@ -82,21 +82,29 @@ func TestDisksThatStallTogetherResumeAlone(t *testing.T) {
 	stores(t, func(t *testing.T, tune func(*Config)) {
 		c := newTestCluster(t, 3, tune)
 		c.startAll()
-		c.leader()
 		stop := c.keepProposing()
 		c.propose("before")
+		leader := c.leader()
 		for _, n := range c.nodes {
 			n.faults.Stall()
 		}
+		for i := range depth { // one that waits for the others has nothing more to write
+			leader.node.ProposeAsync(fmt.Appendf(nil, "more%d", i), func(any, error) {})
+		}
 		eventually(t, "the notice", func() error {
-			for _, n := range c.nodes { // a leader that waits for the others has nothing to write
-				if strings.Contains(n.node.Status().Why, "log store") {
-					return nil
-				}
+			if why := leader.node.Status().Why; !strings.Contains(why, " store: ") {
+				return fmt.Errorf("the leader says %q", why)
 			}
-			return errors.New("not noticed yet")
+			return nil
 		})
-		<-time.After(3 * time.Second) // the notice came after 2 s
+		// Now it decides again and again whether to give up, and asks the others.
+		asked := counter(t, leader.node.metrics.unheard)
+		eventually(t, "the others' silence", func() error {
+			if n := counter(t, leader.node.metrics.unheard) - asked; leader.node.leading() && n < 3 {
+				return fmt.Errorf("asked %v times in vain", n)
+			}
+			return nil
+		})
 		for _, n := range c.nodes {
 			if counter(t, n.node.metrics.givenUp) > 0 {
 				t.Errorf("%s gave up its office though no other disk works", n.name)

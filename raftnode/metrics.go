@@ -17,6 +17,7 @@ type metrics struct {
 	store    *prometheus.HistogramVec
 	stalls   prometheus.Counter
 	givenUp  prometheus.Counter
+	unheard  prometheus.Counter
 	reopened prometheus.Counter
 	snapshot prometheus.Histogram
 	restore  prometheus.Histogram
@@ -39,6 +40,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		store:    f.NewHistogramVec(prometheus.HistogramOpts{Name: "weir_raft_store_seconds", Help: "Writes to the log and stable stores.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17)}, []string{"op"}),
 		stalls:   f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_stalls_total", Help: "Log writes that missed their deadline."}),
 		givenUp:  f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_given_up_total", Help: "Log writes that a leader stopped waiting for: each cost it its office."}),
+		unheard:  f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_probes_unanswered_total", Help: "How often this leader's store hung and no other voter said that its own works: it waits."}),
 		reopened: f.NewCounter(prometheus.CounterOpts{Name: "weir_raft_store_reopened_total", Help: "How often a store was opened again after an error."}),
 		snapshot: f.NewHistogram(prometheus.HistogramOpts{Name: "weir_raft_snapshot_seconds", Help: "Writing a snapshot, in the background.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14)}),
 		restore:  f.NewHistogram(prometheus.HistogramOpts{Name: "weir_raft_restore_seconds", Help: "Replacing the state by a snapshot.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14)}),

@@ -35,6 +35,7 @@ func (p *prober) ask() {
 func (p *prober) round() {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()
+	begun := time.Now()
 	var voters sync.WaitGroup
 	for _, v := range p.node.otherVoters() {
 		voters.Go(func() {
@@ -48,6 +49,9 @@ func (p *prober) round() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = false
+	if p.last.Before(begun) {
+		p.node.metrics.unheard.Inc()
+	}
 }
 
 func (p *prober) confirm(at time.Time) {
