@@ -18,15 +18,6 @@ import (
 
 const maxMessage = 1024 // bytes, of an outcome
 
-// Kind names what a job is, as the field of its specification: "command".
-func Kind(spec *pb.JobSpec) string {
-	m := spec.ProtoReflect()
-	if f := m.WhichOneof(m.Descriptor().Oneofs().ByName("kind")); f != nil {
-		return string(f.Name())
-	}
-	return "unknown"
-}
-
 // live is an attempt from its grant to its report: note the lease, run, fix the
 // log, store the result, report it. refusal is why it must not run.
 func (w *Worker) live(a *attempt, ticket journal.Ticket, task executor.Task, exec executor.Executor, refusal error) {

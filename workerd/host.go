@@ -1,10 +1,12 @@
 package workerd
 
 import (
+	"cmp"
 	"errors"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/weirbuild/weir/proto/jobkind"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/journal"
@@ -98,7 +100,7 @@ func (h host) prepare(a *attempt) (executor.Task, executor.Executor, error) {
 		return task, nil, errors.New("the worker cannot read the job's specification: upgrade the worker")
 	}
 	a.slots = max(1, int(task.Spec.Slots))
-	kind := Kind(task.Spec)
+	kind := cmp.Or(jobkind.Of(task.Spec), "unknown")
 	exec, ok := h.executors[kind]
 	if !ok {
 		return task, nil, errors.New("the worker does not run jobs of kind " + kind)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +36,7 @@ type Env struct {
 	Registerer prometheus.Registerer
 }
 
-// Build makes the executors, by the kinds of job that they run; see [Kind].
+// Build makes the executors, by the kinds of job that they run; see package jobkind.
 type Build func(Env) (map[string]executor.Executor, error)
 
 // Worker is one worker daemon.
@@ -120,7 +122,7 @@ func (w *Worker) open(build Build) error {
 	}
 	w.session = session.New(session.Config{
 		Capability: w.cfg.capability, Pool: w.cfg.Pool, Name: w.cfg.Name, InstanceKey: w.state.key,
-		Slots: uint32(w.cfg.Slots), Labels: labels, Version: w.cfg.Version, Level: w.cfg.FeatureLevel,
+		Slots: uint32(w.cfg.Slots), Labels: labels, Kinds: slices.Sorted(maps.Keys(executors)), Version: w.cfg.Version, Level: w.cfg.FeatureLevel,
 		Addresses: w.state.cluster.Addresses, ClusterID: w.state.cluster.ID,
 	}, host{w}, w.log.Named("session"), w.reg)
 	w.giveUpInterrupted()

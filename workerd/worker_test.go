@@ -209,7 +209,9 @@ func (w testWriter) Write(p []byte) (int, error) {
 
 func TestAJobFromGrantToAcknowledgement(t *testing.T) {
 	b := newBench(t)
-	b.start()
+	if h := b.start(); !slices.Equal(h.Kinds, []string{"command"}) {
+		t.Errorf("the worker says that it takes jobs of the kinds %q", h.Kinds)
+	}
 	b.grant(1, "ok")
 	if o := b.result(1); o.Kind != pb.OutcomeKind_OUTCOME_SUCCEEDED {
 		t.Errorf("outcome %v", o)

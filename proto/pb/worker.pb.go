@@ -159,19 +159,22 @@ func (x *WorkerMessage) GetProbeReply() *ProbeReply {
 }
 
 type WorkerHello struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	InstanceKey   []byte                 `protobuf:"bytes,3,opt,name=instance_key,json=instanceKey,proto3" json:"instance_key,omitempty"` // the secret of the state directory; the cluster keeps its hash
-	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
-	Labels        []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
-	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
-	FeatureLevel  uint32                 `protobuf:"varint,7,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`  // the newest that it understands; nothing acts on it yet
-	Running       []*RunningAttempt      `protobuf:"bytes,8,rep,name=running,proto3" json:"running,omitempty"`                                 // every lease whose process is alive
-	Relay         bool                   `protobuf:"varint,9,opt,name=relay,proto3" json:"relay,omitempty"`                                    // the leader is out of reach: please pass this session on
-	BootId        string                 `protobuf:"bytes,10,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`                    // random for each start of the worker process
-	HighestLease  uint64                 `protobuf:"varint,11,opt,name=highest_lease,json=highestLease,proto3" json:"highest_lease,omitempty"` // the highest lease number it has ever recorded
-	Status        *WorkerStatus          `protobuf:"bytes,12,opt,name=status,proto3" json:"status,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Pool         string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Name         string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	InstanceKey  []byte                 `protobuf:"bytes,3,opt,name=instance_key,json=instanceKey,proto3" json:"instance_key,omitempty"` // the secret of the state directory; the cluster keeps its hash
+	Slots        uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
+	Labels       []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
+	Version      string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	FeatureLevel uint32                 `protobuf:"varint,7,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`  // the newest that it understands; nothing acts on it yet
+	Running      []*RunningAttempt      `protobuf:"bytes,8,rep,name=running,proto3" json:"running,omitempty"`                                 // every lease whose process is alive
+	Relay        bool                   `protobuf:"varint,9,opt,name=relay,proto3" json:"relay,omitempty"`                                    // the leader is out of reach: please pass this session on
+	BootId       string                 `protobuf:"bytes,10,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`                    // random for each start of the worker process
+	HighestLease uint64                 `protobuf:"varint,11,opt,name=highest_lease,json=highestLease,proto3" json:"highest_lease,omitempty"` // the highest lease number it has ever recorded
+	Status       *WorkerStatus          `protobuf:"bytes,12,opt,name=status,proto3" json:"status,omitempty"`
+	// The kinds of job that it runs, by the names of the fields in JobSpec. Empty:
+	// every kind, as workers did before they said it.
+	Kinds         []string `protobuf:"bytes,13,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +289,13 @@ func (x *WorkerHello) GetHighestLease() uint64 {
 func (x *WorkerHello) GetStatus() *WorkerStatus {
 	if x != nil {
 		return x.Status
+	}
+	return nil
+}
+
+func (x *WorkerHello) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
 	}
 	return nil
 }
@@ -1568,7 +1578,7 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\astarted\x18\x04 \x03(\x04R\astarted\x12-\n" +
 	"\x06status\x18\x05 \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x124\n" +
 	"\vprobe_reply\x18\x06 \x01(\v2\x13.weir.v1.ProbeReplyR\n" +
-	"probeReply\"\x8b\x03\n" +
+	"probeReply\"\xa1\x03\n" +
 	"\vWorkerHello\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -1582,7 +1592,8 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\aboot_id\x18\n" +
 	" \x01(\tR\x06bootId\x12#\n" +
 	"\rhighest_lease\x18\v \x01(\x04R\fhighestLease\x12-\n" +
-	"\x06status\x18\f \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\"C\n" +
+	"\x06status\x18\f \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x12\x14\n" +
+	"\x05kinds\x18\r \x03(\tR\x05kinds\"C\n" +
 	"\x0eRunningAttempt\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x1b\n" +
 	"\tlog_bytes\x18\x02 \x01(\x03R\blogBytes\"R\n" +

@@ -20,7 +20,7 @@ import (
 // Leader is the work that only the leader does.
 type Leader interface {
 	Serve(stream lead.SessionStream, hello *pb.WorkerHello, by lead.Caller) error
-	Suggest(pool, client, hint string, slots uint32, labels []*pb.Label) (worker string, release func(granted bool))
+	Suggest(pool, client string, spec *pb.JobSpec) (worker string, release func(granted bool))
 	Workers(pool string) []*pb.Worker
 	Explain(id fsm.JobID) (ahead int, why string, details []string, err error)
 }

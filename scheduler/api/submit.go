@@ -55,7 +55,7 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 	}
 	digest := sha256.Sum256(spec)
 	slots := max(req.Spec.Slots, 1)
-	worker, release := s.Leader.Suggest(req.Pool, client, req.Spec.CacheHint, slots, req.Spec.Labels)
+	worker, release := s.Leader.Suggest(req.Pool, client, req.Spec)
 	return submission{
 		release: release,
 		command: &pb.Command{Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{

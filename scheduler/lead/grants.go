@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/jobkind"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/plan"
@@ -71,20 +72,20 @@ func (t *term) readmit() {
 }
 
 // suggest decides on the grant that rides with a submit.
-func (t *term) suggest(name, client, hint string, slots uint32, labels []*pb.Label) (worker string, release func(bool)) {
+func (t *term) suggest(name, client string, spec *pb.JobSpec) (worker string, release func(bool)) {
 	select {
 	case <-t.ready:
 	default: // the plan is being made
 		return "", func(bool) {}
 	}
-	need := plan.Need{Slots: slots, Labels: labelsOf(labels)}
+	need := plan.Need{Kind: jobkind.Of(spec), Slots: max(spec.Slots, 1), Labels: labelsOf(spec.Labels)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, ok := t.pools[name]
 	if !ok {
 		return "", func(bool) {}
 	}
-	s := p.plan.Suggest(client, hint, need)
+	s := p.plan.Suggest(client, spec.CacheHint, need)
 	return s.Worker(), func(bool) { t.notes.add(note{pool: p, suggestion: s}) }
 }
 

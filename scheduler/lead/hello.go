@@ -96,7 +96,7 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 		s.end(err)
 		return nil, err
 	}
-	p.plan.Join(plan.Worker{Name: s.name, Slots: w.Slots, Labels: w.Labels, Inactive: s.inactive()})
+	p.plan.Join(plan.Worker{Name: s.name, Slots: w.Slots, Labels: w.Labels, Kinds: g.hello.Kinds, Inactive: s.inactive()})
 	t.notes.poke()
 	s.start(stream)
 	t.log.Info("worker connected", "pool", p.name, "worker", s.name, "remote", g.by.Remote, "relayed-by", g.by.RelayedBy,

@@ -121,17 +121,17 @@ func (l *Leader) Serve(stream SessionStream, hello *pb.WorkerHello, by Caller) e
 	return t.serve(stream, hello, by)
 }
 
-// Suggest names the worker that a client's new job with these needs would start on at
-// once, if there is one and no job before it could take the slot; the grant can
-// ride in the submit's own command. The worker's slots stay taken until release
-// is called, which must happen once the outcome of the submit is known, also
-// when no worker was named.
-func (l *Leader) Suggest(pool, client, hint string, slots uint32, labels []*pb.Label) (worker string, release func(granted bool)) {
+// Suggest names the worker that a client's new job would start on at once, if
+// there is one and no job before it could take the slot; the grant can ride in
+// the submit's own command. The worker's slots stay taken until release is
+// called, which must happen once the outcome of the submit is known, also when no
+// worker was named.
+func (l *Leader) Suggest(pool, client string, spec *pb.JobSpec) (worker string, release func(granted bool)) {
 	t, err := l.current()
 	if err != nil {
 		return "", func(bool) {}
 	}
-	return t.suggest(pool, client, hint, slots, labels)
+	return t.suggest(pool, client, spec)
 }
 
 // Workers lists the workers of a pool, or of every pool if it is empty, with

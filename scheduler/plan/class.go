@@ -15,6 +15,7 @@ const sweepFrom = 256
 // worker fits are in classes that no worker looks at.
 type class struct {
 	key    string
+	kind   string
 	slots  int
 	labels []fsm.Label
 	jobs   int // in whatever place
@@ -43,7 +44,7 @@ func (p *Pool) classOf(n Need) *class {
 		p.sweep()
 	}
 	c := &class{
-		key: key, slots: n.slots(), labels: n.Labels,
+		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels,
 		waiting: newTree(before), claiming: newTree(before),
 		able: newTree(waitedLonger), partial: newTree(waitedLonger),
 	}
@@ -76,7 +77,12 @@ func (p *Pool) sweep() {
 
 // fits says whether the worker could run the class's jobs with all slots free.
 func (c *class) fits(w *worker) bool {
-	return w.connected && c.slots <= w.slots && c.hasLabels(w)
+	return w.connected && c.slots <= w.slots && c.isTaken(w) && c.hasLabels(w)
+}
+
+// isTaken says whether the worker takes jobs of the class's kind.
+func (c *class) isTaken(w *worker) bool {
+	return c.kind == "" || len(w.kinds) == 0 || slices.Contains(w.kinds, c.kind)
 }
 
 // hasLabels says whether the worker has all of the class's labels.

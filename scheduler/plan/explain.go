@@ -53,21 +53,28 @@ func (p *Pool) explainReserved(j *job) Reason {
 // fitting returns the active workers that can run the class's jobs, or why there
 // are none.
 func (p *Pool) fitting(c *class) (fit []*worker, why string) {
-	var connected, able []*worker
+	connected := 0
+	var willing, able []*worker
 	for _, w := range p.workers {
 		if !w.connected {
 			continue
 		}
-		connected = append(connected, w)
+		connected++
+		if !c.isTaken(w) {
+			continue
+		}
+		willing = append(willing, w)
 		if c.hasLabels(w) {
 			able = append(able, w)
 		}
 	}
-	if len(connected) == 0 {
+	switch {
+	case connected == 0:
 		return nil, "no worker of the pool is connected"
-	}
-	if len(able) == 0 {
-		return nil, p.explainLabels(c, connected)
+	case len(willing) == 0:
+		return nil, fmt.Sprintf("no connected worker of the pool takes %s jobs", c.kind)
+	case len(able) == 0:
+		return nil, p.explainLabels(c, willing)
 	}
 	largest := slices.MaxFunc(able, func(a, b *worker) int { return a.slots - b.slots })
 	if largest.slots < c.slots {
@@ -88,9 +95,10 @@ func (p *Pool) fitting(c *class) (fit []*worker, why string) {
 	return nil, fmt.Sprintf("none of the %d workers that fit takes jobs now", len(able))
 }
 
-func (p *Pool) explainLabels(c *class, connected []*worker) string {
+// explainLabels says which labels the workers that take such jobs lack.
+func (p *Pool) explainLabels(c *class, willing []*worker) string {
 	for _, l := range c.labels {
-		if !slices.ContainsFunc(connected, func(w *worker) bool { return slices.Contains(w.labels, l) }) {
+		if !slices.ContainsFunc(willing, func(w *worker) bool { return slices.Contains(w.labels, l) }) {
 			return fmt.Sprintf("no connected worker of the pool has label %s=%s", l.Name, l.Value)
 		}
 	}

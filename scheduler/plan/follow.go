@@ -2,6 +2,7 @@ package plan
 
 import (
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/jobkind"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -75,7 +76,7 @@ func StillWaits(s *fsm.State, id fsm.JobID) bool {
 func JobOf(j *fsm.Job) Job {
 	return Job{
 		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Client: j.Client, Hint: j.Hint,
-		Need: Need{Slots: j.Slots, Labels: j.Labels},
+		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 // Need is what a job asks of the worker that runs it.
 type Need struct {
+	Kind   string      // of the job, such as "command"; empty: any worker takes it
 	Slots  uint32      // at least 1
 	Labels []fsm.Label // all of them; sorted by name
 }
@@ -62,9 +63,10 @@ func (j *job) slots() int { return j.class.slots }
 // key names the class of all jobs with the same need.
 func (n Need) key() string {
 	if len(n.Labels) == 0 {
-		return strconv.Itoa(n.slots())
+		return n.Kind + "\x00" + strconv.Itoa(n.slots())
 	}
-	key := strconv.AppendInt(nil, int64(n.slots()), 10)
+	key := append([]byte(n.Kind), 0)
+	key = strconv.AppendInt(key, int64(n.slots()), 10)
 	for _, l := range n.Labels {
 		key = append(key, 0)
 		key = append(key, l.Name...)

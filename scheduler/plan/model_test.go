@@ -55,6 +55,9 @@ func jobOrder(a, b *modelJob) int {
 }
 
 func (m *model) fits(w *modelWorker, n Need) bool {
+	if n.Kind != "" && len(w.Kinds) > 0 && !slices.Contains(w.Kinds, n.Kind) {
+		return false
+	}
 	for _, l := range n.Labels {
 		if !slices.Contains(w.Labels, l) {
 			return false

@@ -104,7 +104,7 @@ func (s *script) command(a args) string {
 	id := a.job()
 	switch a.verb {
 	case "worker":
-		s.pool.Join(Worker{Name: a.subject(), Slots: uint32(a.num("slots", 1)), Labels: a.labels(), Inactive: a.str("inactive")})
+		s.pool.Join(Worker{Name: a.subject(), Slots: uint32(a.num("slots", 1)), Labels: a.labels(), Kinds: a.list("kinds"), Inactive: a.str("inactive")})
 	case "leave":
 		s.pool.Leave(a.subject())
 	case "inactive":
@@ -114,7 +114,7 @@ func (s *script) command(a args) string {
 	case "queue":
 		s.jobs[id] = Job{
 			ID: id, Urgent: a.has("urgent"), FairStart: int64(a.num("fair", 0)), Hint: a.str("hint"),
-			Need: Need{Slots: uint32(a.num("slots", 1)), Labels: a.labels()},
+			Need: a.need(),
 		}
 		s.pool.Queue(s.jobs[id])
 	case "cancel":
@@ -127,7 +127,7 @@ func (s *script) command(a args) string {
 	case "refuse": // the grant was refused, and the job still waits
 		s.pool.Settle(id, true)
 	case "suggest":
-		s.suggestions[a.subject()] = s.pool.Suggest("", a.str("hint"), Need{Slots: uint32(a.num("slots", 1)), Labels: a.labels()})
+		s.suggestions[a.subject()] = s.pool.Suggest("", a.str("hint"), a.need())
 		return fmt.Sprintf("suggest %s: %q", a.subject(), s.suggestions[a.subject()].Worker())
 	case "withdraw":
 		s.pool.Withdraw(s.suggestions[a.subject()])
@@ -205,6 +205,14 @@ func (a args) num(name string, otherwise int) int {
 		return otherwise
 	}
 	return n
+}
+
+func (a args) need() Need {
+	return Need{Kind: a.str("kind"), Slots: uint32(a.num("slots", 1)), Labels: a.labels()}
+}
+
+func (a args) list(name string) []string {
+	return slices.DeleteFunc(strings.Split(a.str(name), ","), func(s string) bool { return s == "" })
 }
 
 func (a args) labels() []fsm.Label {

@@ -100,7 +100,7 @@ func (w *twins) reload() {
 // suggest compares a suggestion with what becomes of a job that arrives last.
 func (w *twins) suggest() {
 	w.nextID++
-	late := Job{ID: w.nextID, FairStart: 1 << 40, Hint: fmt.Sprint("h", w.random.IntN(4)), Need: Need{Slots: w.slots(4), Labels: w.labels(2)}}
+	late := Job{ID: w.nextID, FairStart: 1 << 40, Hint: fmt.Sprint("h", w.random.IntN(4)), Need: w.need()}
 	got := w.pool.Suggest("", late.Hint, late.Need).Worker()
 	w.model.queue(&modelJob{Job: late})
 	want := ""
@@ -121,6 +121,24 @@ func (w *twins) labels(most int) (labels []fsm.Label) {
 	return labels
 }
 
+func (w *twins) need() Need {
+	return Need{Kind: w.kind(), Slots: w.slots(4), Labels: w.labels(2)}
+}
+
+func (w *twins) kind() string {
+	if !w.multi {
+		return ""
+	}
+	return []string{"", "a", "b"}[w.random.IntN(3)]
+}
+
+func (w *twins) kinds() []string {
+	if k := w.kind(); k != "" {
+		return []string{k}
+	}
+	return nil
+}
+
 func (w *twins) slots(most int) uint32 {
 	if !w.multi {
 		return 1
@@ -129,7 +147,7 @@ func (w *twins) slots(most int) uint32 {
 }
 
 func (w *twins) join(name string) {
-	offer := Worker{Name: name, Slots: w.slots(5), Labels: w.labels(3)}
+	offer := Worker{Name: name, Slots: w.slots(5), Labels: w.labels(3), Kinds: w.kinds()}
 	w.pool.Join(offer)
 	m := &modelWorker{Worker: offer, leases: map[fsm.LeaseID]int{}}
 	w.model.workers = append(w.model.workers, m)
@@ -169,7 +187,7 @@ func (w *twins) submit() {
 	w.nextID++
 	j := Job{
 		ID: w.nextID, Urgent: w.random.IntN(5) == 0, FairStart: w.random.Int64N(50),
-		Need: Need{Slots: w.slots(4), Labels: w.labels(2)},
+		Need: w.need(),
 	}
 	if n := w.random.IntN(5); n < 3 {
 		j.Hint = fmt.Sprint("h", n)

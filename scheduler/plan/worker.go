@@ -13,13 +13,15 @@ type Worker struct {
 	Name     string
 	Slots    uint32
 	Labels   []fsm.Label
-	Inactive string // why it takes no jobs, in the form "is draining"; empty: it does
+	Kinds    []string // of the jobs that it takes; empty: all
+	Inactive string   // why it takes no jobs, in the form "is draining"; empty: it does
 }
 
 type worker struct {
 	name      string
 	slots     int
 	labels    []fsm.Label
+	kinds     []string
 	connected bool
 	inactive  string
 
@@ -47,7 +49,7 @@ func (w *worker) active() bool { return w.connected && w.inactive == "" }
 func (p *Pool) Join(offer Worker) {
 	w := p.worker(offer.Name)
 	p.retire(w)
-	w.slots, w.labels = int(offer.Slots), offer.Labels
+	w.slots, w.labels, w.kinds = int(offer.Slots), offer.Labels, offer.Kinds
 	w.connected, w.inactive = true, offer.Inactive
 	for _, c := range p.classes {
 		if c.fits(w) {

@@ -25,6 +25,7 @@ type Config struct {
 	InstanceKey []byte // the secret to which the cluster binds (pool, name)
 	Slots       uint32
 	Labels      []*pb.Label
+	Kinds       []string // of the jobs that it runs; see package jobkind
 	Version     string
 	Level       uint32   // the feature level of this binary
 	Addresses   []string // learnt in earlier sessions, beside the capability's
@@ -263,6 +264,7 @@ func (s *Session) hello(st step) *pb.WorkerMessage {
 		InstanceKey:  s.cfg.InstanceKey,
 		Slots:        s.cfg.Slots,
 		Labels:       s.cfg.Labels,
+		Kinds:        s.cfg.Kinds,
 		Version:      s.cfg.Version,
 		FeatureLevel: s.cfg.Level,
 		Relay:        st.relay,

@@ -1,0 +1,41 @@
+package jobkind
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/weirbuild/weir/proto/pb"
+)
+
+// Every kind has the same name in a message and in its bytes, whatever else is in it.
+func TestAKindHasOneName(t *testing.T) {
+	fields := kinds.Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		spec := &pb.JobSpec{
+			CacheHint: "h", Slots: 3, Labels: []*pb.Label{{Name: "a", Value: "b"}}, TimeLimitMs: 5,
+			Git: &pb.GitContext{Url: "https://git.example.org/app.git"},
+		}
+		spec.ProtoReflect().Set(f, protoreflect.ValueOfMessage(spec.ProtoReflect().NewField(f).Message()))
+		b, err := proto.Marshal(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := string(f.Name()); Of(spec) != want || OfBytes(b) != want {
+			t.Errorf("%s is called %q, and in bytes %q", want, Of(spec), OfBytes(b))
+		}
+	}
+}
+
+func TestWhatIsNotKnownHasNoName(t *testing.T) {
+	if got := Of(new(pb.JobSpec)); got != "" {
+		t.Errorf("a job without a kind is called %q", got)
+	}
+	for _, b := range [][]byte{nil, []byte("sim"), {0xff}} {
+		if got := OfBytes(b); got != "" {
+			t.Errorf("%q is called %q", b, got)
+		}
+	}
+}
