@@ -26,7 +26,7 @@ func TestOBuilderJobs(t *testing.T) {
 	}
 
 	early := build(`(run (shell "echo ok"))`)
-	w.until("the job to wait for a worker that knows OBuilder", func() bool { return early.err.has("obuilder=yes") })
+	w.until("the job to wait for a worker that knows OBuilder", func() bool { return early.err.has("no connected worker of the pool takes obuilder jobs") })
 	w.worker("images", "builder", workerCap, 4, "--allow-obuilder", "--registry-mirror", "docker.io=http://"+enginetest.ServeBusybox(t))
 	if a := early.wait(); a.code != 0 || !strings.Contains(a.out, "Building on builder\n(from busybox)\n") {
 		t.Errorf("exit code %d\n%s%s", a.code, a.err, a.out)
