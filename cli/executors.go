@@ -20,10 +20,11 @@ const maintainEvery = time.Hour
 
 // engines are what a worker runs jobs with.
 type engines struct {
-	cfg    workerd.Config
-	runner *supervise.Runner
-	source *gitsource.Source
-	log    hclog.Logger
+	cfg     workerd.Config
+	jobUser *supervise.User // nil: the worker's own
+	runner  *supervise.Runner
+	source  *gitsource.Source
+	log     hclog.Logger
 
 	obuilder obuilderEngine
 }
@@ -32,10 +33,9 @@ type engines struct {
 func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 	ctx := context.Background()
 	x.log = env.Logger
-	var jobUser *supervise.User
 	if x.cfg.JobUser != "" {
 		var err error
-		if jobUser, err = supervise.LookupUser(x.cfg.JobUser); err != nil {
+		if x.jobUser, err = supervise.LookupUser(x.cfg.JobUser); err != nil {
 			return nil, err
 		}
 	}
@@ -47,29 +47,47 @@ func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 		env.Logger.Warn("jobs run without a PID namespace", "mode", x.runner.Mode, "why", x.runner.Lesser)
 	}
 	x.source, err = gitsource.New(ctx, gitsource.Config{
-		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: jobUser, Env: gitEnvironment(),
+		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: x.jobUser, Env: gitEnvironment(),
 		Limit: x.cfg.GitCacheLimit, Log: env.Logger.Named("git"), Metrics: env.Registerer,
 	})
 	if err != nil {
 		return nil, err
 	}
-	executors := map[string]executor.Executor{}
-	if x.cfg.AllowCommand {
-		if executors["command"], err = x.commands(env, jobUser); err != nil {
+	return x.executors(env)
+}
+
+// executors makes those that the worker's flags allow.
+func (x *engines) executors(env workerd.Env) (map[string]executor.Executor, error) {
+	if x.cfg.AllowOBuilder || x.cfg.AllowSandbox {
+		if err := x.obuilder.open(env); err != nil {
 			return nil, err
 		}
 	}
-	if x.cfg.AllowOBuilder {
-		if executors["obuilder"], err = x.obuilder.open(env, x.source, jobUser, x.cfg.PassEnv); err != nil {
+	executors := map[string]executor.Executor{}
+	for _, k := range []struct {
+		kind    string
+		allowed bool
+		make    func(workerd.Env) (executor.Executor, error)
+	}{
+		{"command", x.cfg.AllowCommand, x.commands},
+		{"sandbox", x.cfg.AllowSandbox, x.images},
+		{"obuilder", x.cfg.AllowOBuilder, x.specs},
+	} {
+		if !k.allowed {
+			continue
+		}
+		e, err := k.make(env)
+		if err != nil {
 			return nil, err
 		}
+		executors[k.kind] = e
 	}
 	return executors, nil
 }
 
-func (x *engines) commands(env workerd.Env, jobUser *supervise.User) (executor.Executor, error) {
+func (x *engines) commands(env workerd.Env) (executor.Executor, error) {
 	return command.New(command.Config{
-		WorkDir: env.WorkDir, Runner: x.runner, Source: x.source, JobUser: jobUser, PassEnv: x.cfg.PassEnv,
+		WorkDir: env.WorkDir, Runner: x.runner, Source: x.source, JobUser: x.jobUser, PassEnv: x.cfg.PassEnv,
 		Grace: x.cfg.Grace, Hide: []string{env.StateDir}, Log: env.Logger.Named("command"),
 	})
 }

@@ -126,16 +126,7 @@ func showSpec(t *ui.Table, s *pb.JobSpec) {
 	if s == nil {
 		return
 	}
-	if cmd := s.GetCommand(); cmd != nil {
-		t.Row("command", ui.Clip(strings.Join(cmd.Argv, " "), 64))
-		if cmd.Dir != "" {
-			t.Row("directory", ui.Clean(cmd.Dir))
-		}
-	}
-	if o := s.GetObuilder(); o != nil {
-		first, _, _ := strings.Cut(o.Spec, "\n")
-		t.Row("obuilder", ui.Clip(first, 64))
-	}
+	showKind(t, s)
 	if s.Git != nil {
 		t.Row("repository", ui.Clip(s.Git.Url, 64))
 		t.Row("commits", ui.Clip(strings.Join(s.Git.Commits, " "), 64))
@@ -148,6 +139,38 @@ func showSpec(t *ui.Table, s *pb.JobSpec) {
 	}
 	if s.TimeLimitMs != 0 {
 		t.Row("time limit", ui.Short(time.Duration(s.TimeLimitMs)*time.Millisecond))
+	}
+}
+
+// showKind tells what a job does.
+func showKind(t *ui.Table, s *pb.JobSpec) {
+	cmd := s.GetCommand()
+	switch kind := s.Kind.(type) {
+	case *pb.JobSpec_Sandbox:
+		cmd = kind.Sandbox.Command
+		t.Row("image", ui.Clip(kind.Sandbox.Image, 64))
+	case *pb.JobSpec_Obuilder:
+		first, _, _ := strings.Cut(kind.Obuilder.Spec, "\n")
+		t.Row("obuilder", ui.Clip(first, 64))
+	case *pb.JobSpec_Docker:
+		if path := kind.Docker.GetPath(); path != "" {
+			t.Row("dockerfile", ui.Clip(path, 64))
+		} else {
+			first, _, _ := strings.Cut(kind.Docker.GetContents(), "\n")
+			t.Row("dockerfile", ui.Clip(first, 64))
+		}
+		if kind.Docker.Push != "" {
+			t.Row("push", ui.Clip(kind.Docker.Push, 64))
+		}
+	case *pb.JobSpec_Custom:
+		t.Row("kind", ui.Clean(kind.Custom.Kind))
+	}
+	if cmd == nil {
+		return
+	}
+	t.Row("command", ui.Clip(strings.Join(cmd.Argv, " "), 64))
+	if cmd.Dir != "" {
+		t.Row("directory", ui.Clean(cmd.Dir))
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/workerd"
 )
 
 // defaultRetryFor rides out a cluster without a quorum.
@@ -26,8 +25,6 @@ type submitOptions struct {
 	urgent     bool
 	repo       string
 	commits    []string
-	env        []string
-	dir        string
 	slots      uint32
 	labels     []string
 	timeout    time.Duration
@@ -37,21 +34,27 @@ type submitOptions struct {
 	retryFor   time.Duration
 	requestKey string
 	onBehalf   string
-	obuilder   string
+	what       kindOptions
 }
 
 func newSubmit(e *env) *cobra.Command {
 	var o submitOptions
 	c := &cobra.Command{
-		Use:   "submit --pool POOL [flags] {-- COMMAND [ARG...] | --obuilder FILE}",
+		Use:   "submit --pool POOL [flags] {[--image REF] -- COMMAND [ARG...] | --obuilder FILE | --dockerfile PATH | --kind KIND}",
 		Short: "Submit a build and follow it to its end",
 		Long: "Submit a build and follow it to its end: what weir has to say goes to standard error, the build's own\n" +
 			"log to standard output. Ctrl-C and SIGTERM ask the cluster to cancel the build; a lost connection does not.\n" +
 			"The command runs with a minimal environment (see the README), in the checkout of --repo if one is given.\n\n" + exitHelp,
 		Example: "  weir submit --pool linux -- make test\n" +
 			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app -- go test ./...\n" +
-			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app --obuilder app.spec",
-		RunE: func(c *cobra.Command, args []string) error { return runSubmit(c, e, o, args) },
+			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --image golang:1.26 -- go vet ./...\n" +
+			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app --obuilder app.spec\n" +
+			"  weir submit --pool linux --repo https://example.org/app.git --commit $SHA --cache-hint app --dockerfile Dockerfile \\\n" +
+			"    --push registry.example.org/app:$SHA",
+		RunE: func(c *cobra.Command, args []string) error {
+			o.what.set = c.Flags().Changed
+			return runSubmit(c, e, o, args)
+		},
 	}
 	e.addClientFlags(c)
 	e.addOutputFlag(c)
@@ -69,9 +72,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.BoolVar(&o.urgent, "urgent", false, "before every build that is not urgent")
 	f.StringVar(&o.repo, "repo", "", "git repository to check out (http, https, git or ssh)")
 	f.StringArrayVar(&o.commits, "commit", nil, "full hash of the commit to check out; more are merged onto the first")
-	f.StringArrayVar(&o.env, "env", nil, "NAME=VALUE for the command; not for secrets")
-	f.StringVar(&o.dir, "dir", "", "directory of the checkout to run in")
-	f.StringVar(&o.obuilder, "obuilder", "", "OBuilder spec to build instead of a command; it copies from the checkout of --repo")
+	o.what.addFlags(f)
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
 	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
 	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
@@ -88,7 +89,7 @@ func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error
 		CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots,
 		TimeLimitMs: o.timeout.Milliseconds(), LogLimitBytes: o.logLimit,
 	}
-	if err := o.setKind(e, spec, argv); err != nil {
+	if err := o.what.apply(e, spec, argv); err != nil {
 		return nil, err
 	}
 	for _, text := range o.labels {
@@ -116,42 +117,6 @@ func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error
 		key.Id = o.requestKey
 	}
 	return &pb.SubmitRequest{Pool: o.pool, Spec: spec, Key: key, Client: o.onBehalf}, nil
-}
-
-// setKind says what the job is: a command, or a spec.
-func (o *submitOptions) setKind(e *env, spec *pb.JobSpec, argv []string) error {
-	switch {
-	case o.obuilder != "" && (len(argv) > 0 || len(o.env) > 0 || o.dir != ""):
-		return usageError("--obuilder: a spec says itself what to run, with which environment and where: leave out the command, --env and --dir")
-	case o.obuilder != "":
-		return o.setOBuilder(e, spec)
-	case len(argv) == 0:
-		return usageError("nothing to build: give a command after --, or a spec with --obuilder FILE")
-	}
-	cmd := &pb.CommandJob{Argv: argv, Dir: o.dir}
-	for _, text := range o.env {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok {
-			return usageError("--env %q: want NAME=VALUE", name)
-		}
-		cmd.Env = append(cmd.Env, &pb.EnvVar{Name: name, Value: value})
-	}
-	spec.Kind = &pb.JobSpec_Command{Command: cmd}
-	return nil
-}
-
-// setOBuilder sends a spec that is right, to workers that know the language.
-func (o *submitOptions) setOBuilder(e *env, spec *pb.JobSpec) error {
-	text, s, err := e.readSpec(o.obuilder)
-	if err != nil {
-		return err
-	}
-	if ids := s.Secrets(); len(ids) > 0 {
-		return usageError("%s: the spec needs secrets (%s), which jobs cannot carry: build it with `weir obuilder build`", o.obuilder, strings.Join(ids, ", "))
-	}
-	spec.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: text}}
-	spec.Labels = append(spec.Labels, &pb.Label{Name: workerd.OBuilderLabel, Value: "yes"})
-	return nil
 }
 
 func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {

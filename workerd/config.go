@@ -35,6 +35,7 @@ type Config struct {
 	Slots         int
 	AllowCommand  bool
 	AllowOBuilder bool
+	AllowSandbox  bool
 	JobUser       string
 	PassEnv       []string
 	WorkDir       string // empty: beside the state directory
@@ -90,6 +91,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.Slots, "slots", c.Slots, "how many slots the jobs that run at the same time may take together")
 	fs.BoolVar(&c.AllowCommand, "allow-command", c.AllowCommand, "run command jobs: programs on this host, as --job-user")
 	fs.BoolVar(&c.AllowOBuilder, "allow-obuilder", c.AllowOBuilder, "run OBuilder jobs, as root and in containers; the worker gets the label "+OBuilderLabel+"=yes, which such jobs ask for")
+	fs.BoolVar(&c.AllowSandbox, "allow-sandbox", c.AllowSandbox, "run commands on base images (weir submit --image), as root and in containers")
 	fs.StringVar(&c.JobUser, "job-user", c.JobUser, "user that jobs run as (required as root; without it they run as the worker's own user and can read its secrets)")
 	fs.StringSliceVar(&c.PassEnv, "pass-env", c.PassEnv, "variables of the worker's environment that jobs get too; repeat it or separate by commas")
 	fs.StringVar(&c.WorkDir, "work-dir", c.WorkDir, "directory of checkouts, outside the state directory (default: the state directory's name with -work)")
@@ -142,8 +144,9 @@ func (c *Config) Validate() error {
 		bad(named != c.Pool, "--pool %s: the capability is for pool %s: leave the flag out, or ask for a capability of pool %s ('weir cap create')", c.Pool, named, c.Pool)
 	}
 	bad(c.Slots < 1 || c.Slots > maxSlots, "--slots %d: give a number from 1 to %d", c.Slots, maxSlots)
-	bad(!c.AllowCommand && !c.AllowOBuilder, "there is nothing that this worker may run: give --allow-command or --allow-obuilder")
+	bad(!c.AllowCommand && !c.AllowOBuilder && !c.AllowSandbox, "there is nothing that this worker may run: give --allow-command, --allow-sandbox or --allow-obuilder")
 	bad(c.AllowOBuilder && os.Geteuid() != 0, "--allow-obuilder: such jobs need a worker that is root, for mounts and containers")
+	bad(c.AllowSandbox && os.Geteuid() != 0, "--allow-sandbox: such jobs need a worker that is root, for mounts and containers")
 	bad(c.JobUser == "" && os.Geteuid() == 0,
 		"--job-user is missing: as root, name the user that jobs run as")
 	bad(c.StateDir != "" && within(c.WorkDir, c.StateDir),
