@@ -27,6 +27,7 @@ func TestWorkers(t *testing.T) {
 	t.Run("restarted", func(t *testing.T) { testRestartedWorker(w.in(t)) })
 	t.Run("drained", func(t *testing.T) { testDrainedWorker(w.in(t)) })
 	t.Run("cloned", func(t *testing.T) { testClonedWorker(w.in(t)) })
+	t.Run("cancelled", func(t *testing.T) { testCancelledWithDeadWorker(w.in(t)) })
 	t.Run("dead", func(t *testing.T) { testAllWorkersDead(w.in(t)) })
 }
 

@@ -142,32 +142,68 @@ func TestFollowersAnswerEverything(t *testing.T) {
 	ledger.Verify(c.Admin)
 }
 
+// A job is cancelled while it waits, while it is in back-off and while it runs; a
+// settled one is not touched. With its worker dead: see cli/processtest.
 func TestCancelInEveryState(t *testing.T) {
 	c := Start(t, Options{Nodes: 1})
-	worker := c.NewPool("p", nil)
+	worker := c.NewPool("p", &pb.PoolConfig{BackoffMs: time.Hour.Milliseconds()})
 	ci := c.Client(c.NewClient("ci"))
 	ctx := c.Context()
 	builds := NewBuilds()
-	queued, err := ci.Submit(ctx, submit("p", "k1", "ok", "1"))
-	c.must(err)
-	cancelled, err := ci.Jobs().Cancel(ctx, &pb.CancelRequest{Id: queued.Job, Reason: "not needed"})
-	c.must(err)
-	if cancelled.Outcome.GetKind() != pb.OutcomeKind_OUTCOME_CANCELLED {
-		t.Errorf("a queued job that was cancelled: %v", cancelled)
+	begin := func(key string, args ...string) uint64 {
+		r, err := ci.Submit(ctx, submit("p", key, args...))
+		c.must(err)
+		return r.Job
 	}
+	job := func(id uint64) *pb.Job {
+		j, err := ci.Jobs().GetJob(ctx, &pb.GetJobRequest{Id: id})
+		c.must(err)
+		return j
+	}
+	cancel := func(id uint64) error {
+		_, err := ci.Jobs().Cancel(ctx, &pb.CancelRequest{Id: id, Reason: "not needed"})
+		return err
+	}
+	isCancelled := func(what string, id uint64, attempts int) {
+		t.Helper()
+		j, err := settled(ctx, ci, id)
+		c.must(err)
+		if j.Outcome.Kind != pb.OutcomeKind_OUTCOME_CANCELLED || len(j.Attempts) != attempts {
+			t.Errorf("%s that was cancelled: %v", what, j)
+		}
+		c.must(cancel(id)) // again: the same answer
+	}
+
+	queued := begin("k1", "ok", "1")
+	c.must(cancel(queued))
+	isCancelled("a queued job", queued, 0)
+
 	c.StartWorker(worker, "p", "w1", 1, builds)
-	running, err := ci.Submit(ctx, submit("p", "k2", "hold", "for ever"))
-	c.must(err)
+	running := begin("k2", "hold", "for ever")
 	c.Wait("the job to run", func() bool { return len(builds.Started()) == 1 })
-	_, err = ci.Jobs().Cancel(ctx, &pb.CancelRequest{Id: running.Job})
+	c.must(cancel(running))
+	isCancelled("a running job", running, 1)
+
+	resting := begin("k3", "no such verb", "") // the worker's fault: it is to be tried again
+	c.Wait("the job to be in back-off", func() bool { return job(resting).State == pb.JobState_JOB_STATE_BACKOFF })
+	c.must(cancel(resting))
+	isCancelled("a job in back-off", resting, 1)
+
+	over := begin("k4", "ok", "1")
+	before, err := settled(ctx, ci, over)
 	c.must(err)
-	job, err := settled(ctx, ci, running.Job)
-	c.must(err)
-	if job.Outcome.Kind != pb.OutcomeKind_OUTCOME_CANCELLED || len(job.Attempts) != 1 {
-		t.Errorf("a running job that was cancelled: %v", job)
+	if err := cancel(over); client.Reason(err) != reason.Refused || !strings.Contains(err.Error(), "it ended as succeeded") {
+		t.Errorf("a settled job that is cancelled: %v", err)
 	}
-	if _, err := ci.Jobs().Cancel(ctx, &pb.CancelRequest{Id: 999}); client.Reason(err) != reason.NotFound {
+	if after := job(over); after.Outcome.Kind != pb.OutcomeKind_OUTCOME_SUCCEEDED || after.SettledMs != before.SettledMs {
+		t.Errorf("a settled job that was cancelled: %v, before %v", after, before)
+	}
+
+	if err := cancel(999); client.Reason(err) != reason.NotFound {
 		t.Errorf("an unknown job that is cancelled: %v", err)
+	}
+	if n := len(builds.Started()); n != 3 {
+		t.Errorf("%d attempts were started, want 3", n)
 	}
 }
 
