@@ -2,8 +2,6 @@ package clustertest
 
 import (
 	"context"
-	"crypto/tls"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -214,21 +212,11 @@ func TestAdminInitWorksOnce(t *testing.T) {
 func TestMonitoringPages(t *testing.T) {
 	c := Start(t, Options{Nodes: 1})
 	c.NewPool("p", nil)
-	web := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(c)}, Timeout: Patience}
-	defer web.CloseIdleConnections()
-	get := func(path string) (int, string) {
-		r, err := web.Get("https://" + c.Nodes[0].Server.HTTPAddress() + path)
-		c.must(err)
-		defer r.Body.Close()
-		body, err := io.ReadAll(r.Body)
-		c.must(err)
-		return r.StatusCode, string(body)
-	}
 	for path, want := range map[string][]string{
 		"/healthz": {"ok"}, "/readyz": {"ready"},
 		"/metrics": {"go_goroutines", "weir_api_calls_total{code=\"OK\",method=\"/weir.v1.AdminService/CreatePool\"} 1", "weir_clock_skew_seconds 0", "weir_certificate_expiry_seconds "},
 	} {
-		code, body := get(path)
+		code, body := c.page(c.Nodes[0], path)
 		for _, w := range want {
 			if code != http.StatusOK || !strings.Contains(body, w) {
 				t.Errorf("%s: %d, it lacks %q", path, code, w)
@@ -240,10 +228,6 @@ func TestMonitoringPages(t *testing.T) {
 	if end := c.Nodes[0].identity().Certificate().NotAfter; status.CertificateExpiresMs != end.UnixMilli() || status.Warning != "" {
 		t.Errorf("the certificate ends at %v, and the node says %v, %q", end, time.UnixMilli(status.CertificateExpiresMs), status.Warning)
 	}
-}
-
-func pinned(c *Cluster) *tls.Config {
-	return mtls.PinnedConfig(c.Admin.Pins(), c.Nodes[0].Server.HTTPAddress(), "http/1.1")
 }
 
 // An operator of some pools operates these, and not the cluster.
