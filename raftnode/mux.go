@@ -120,12 +120,21 @@ func (m *Mux) handshake(ctx context.Context, raw net.Conn) (net.Conn, *muxListen
 	case errors.Is(err, errNotANode):
 		m.log.Debug("raft connection refused", "remote", raw.RemoteAddr(), "error", err)
 		m.audit(raw.RemoteAddr().String(), err.Error())
+	case ok && distrust(problem.Problem):
+		m.audit(raw.RemoteAddr().String(), distrusted)
 	case ok && aboutCertificates(problem.Problem):
 		m.audit(raw.RemoteAddr().String(), mtls.Explain(problem))
 	default:
 		m.log.Debug("TLS handshake refused", "remote", raw.RemoteAddr(), "error", err)
 	}
 	return nil, nil
+}
+
+// distrusted is what a caller means that refuses this node's certificate.
+const distrusted = "the caller does not trust this node's certificate: it has a capability, or a ca.pem, of another cluster or of a CA that was replaced; its own error says which"
+
+func distrust(p mtls.Problem) bool {
+	return p == mtls.RefusedCertificate || p == mtls.RefusedOtherCA
 }
 
 // aboutCertificates tells a caller with a certificate that is no good, or one

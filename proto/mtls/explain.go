@@ -61,7 +61,9 @@ var alerts = []struct {
 	problem Problem
 }{
 	{"remote error: tls: expired certificate", RefusedExpired},
+	{"remote error: tls: revoked certificate", RefusedCertificate},
 	{"remote error: tls: unknown certificate authority", RefusedOtherCA},
+	{"remote error: tls: unknown certificate", RefusedCertificate},
 	{"remote error: tls: access denied", RefusedRole},
 	{"remote error: tls: unsupported certificate", RefusedRole},
 	{"remote error: tls: certificate required", RefusedMissing},

@@ -2,6 +2,8 @@ package clustertest
 
 import (
 	"bytes"
+	"crypto/tls"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
+	"github.com/weirbuild/weir/proto/mtls"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/reason"
 )
@@ -89,5 +92,31 @@ func TestRevocationEndsRelayedStreams(t *testing.T) {
 		if client.Reason(err) != reason.Unauthenticated {
 			t.Errorf("the %s ended with %v", what, err)
 		}
+	}
+}
+
+// Who has the pin of another CA ends the handshake by itself. The node leaves
+// audit lines of that, and not without bound.
+func TestDistrustIsAuditedAndPaced(t *testing.T) {
+	c := Start(t, Options{Nodes: 1})
+	other, err := mtls.NewAuthority("another cluster", time.Hour)
+	c.must(err)
+	address := c.Nodes[0].Address
+	const tries, written = 20, 5
+	for range tries {
+		conn, err := tls.Dial("tcp", address, mtls.PinnedConfig([]mtls.Pin{mtls.Fingerprint(other.Cert)}, address, mtls.ProtoGRPC))
+		if err == nil {
+			conn.Close()
+			t.Fatal("the client trusts a node of another CA")
+		}
+	}
+	c.Wait("the audit", func() bool { return strings.Count(c.Log(), "does not trust this node's certificate") >= written })
+	c.Nodes[0].Stop() // what was only counted is written in the end
+	log := c.Log()
+	if lines := strings.Count(log, "audit: refused: "); lines != written {
+		t.Errorf("%d refusals have a line of their own, want %d", lines, written)
+	}
+	if !strings.Contains(log, "audit: refused again: ") || !strings.Contains(log, "more=15") {
+		t.Errorf("the rest is not counted in:\n%s", log)
 	}
 }
