@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -93,10 +94,71 @@ func (r *reader) holders(ctx context.Context, log *pb.LogInfo) (done bool, err e
 		}
 		errs = append(errs, fmt.Errorf("node %s: %w", r.nodeName(id), err))
 	}
-	if r.gone(ctx, order) {
-		return true, expired(r.key())
+	return r.unsent(ctx, log, order, unavailable("no node sends the %s: %v", logName(r.key()), errors.Join(errs...)))
+}
+
+// downFor is how long a reader waits for a node that has the log and does not
+// answer: it may only have been started again.
+const downFor = 2 * time.Second
+
+// unsent finds out what to tell of a sealed log that no other node sends: that
+// it has expired, or that those who have it are down. cause is why it was not sent.
+func (r *reader) unsent(ctx context.Context, log *pb.LogInfo, others []raftnode.NodeID, cause error) (done bool, err error) {
+	key := r.key()
+	here := r.stat(key)
+	found := r.ask(ctx, others, []logstore.Key{key})
+	has, evicted := here.Sealed, here.Expired
+	var silent []raftnode.NodeID
+	for _, id := range others {
+		logs, ok := found[id]
+		if !ok {
+			silent = append(silent, id)
+			continue
+		}
+		has, evicted = has || logs[0].Sealed, evicted || logs[0].Expired
 	}
-	return false, r.retry(ctx, unavailable("no node sends the %s: %v", logName(r.key()), errors.Join(errs...)))
+	switch {
+	case ctx.Err() != nil:
+		return true, context.Cause(ctx)
+	case has, len(silent) == 0 && !evicted:
+		return false, r.retry(ctx, cause)
+	case len(silent) == 0:
+		return true, expired(key)
+	}
+	why := r.downWhy(log, silent)
+	switch {
+	case r.follow: // which rides it out
+		if err := r.note("the log pauses: %s", why); err != nil {
+			return true, err
+		}
+	case !r.trouble.IsZero() && time.Since(r.trouble) > downFor:
+		if 2*len(silent) < len(others)+1 {
+			return true, r.incomplete("%s", why)
+		}
+		return true, unavailable("%s", why) // this node may be the one that is cut off
+	}
+	return false, r.retry(ctx, unavailable("%s", why))
+}
+
+// downWhy says which nodes may have a log that none of those that answer has.
+func (r *reader) downWhy(log *pb.LogInfo, silent []raftnode.NodeID) string {
+	var names, holders []string
+	for _, id := range silent {
+		names = append(names, r.nodeName(id))
+		if slices.Contains(log.Holders, string(id)) {
+			holders = append(holders, r.nodeName(id))
+		}
+	}
+	has, them := "may have", names
+	if len(holders) > 0 {
+		has, them = "had", holders
+	}
+	do, one := "does", "it"
+	if len(them) > 1 {
+		do, one = "do", "one of them"
+	}
+	return fmt.Sprintf("no node that answers has the %s; %s %s it and %s not answer: start %s again, then read on ('weir status' shows the nodes)",
+		logName(r.key()), strings.Join(them, " and "), has, do, one)
 }
 
 // sources are the other members, those that the state names as holders first.
@@ -114,23 +176,4 @@ func (r *reader) sources(log *pb.LogInfo) (ids []raftnode.NodeID) {
 	}
 	slices.SortStableFunc(ids, func(a, b raftnode.NodeID) int { return cmp.Compare(later(a), later(b)) })
 	return ids
-}
-
-// gone says whether every member has answered that it does not have the log, and
-// one at least that it evicted it.
-func (r *reader) gone(ctx context.Context, others []raftnode.NodeID) bool {
-	key := r.key()
-	here := r.stat(key)
-	evicted := here.Expired
-	if here.Sealed {
-		return false
-	}
-	found := r.ask(ctx, others, []logstore.Key{key})
-	for _, logs := range found {
-		if logs[0].Sealed {
-			return false
-		}
-		evicted = evicted || logs[0].Expired
-	}
-	return evicted && len(found) == len(others)
 }
