@@ -116,8 +116,8 @@ func write(to *spool.Spool, id spool.ID, size int64) error {
 	if err != nil {
 		return err
 	}
-	chunk := make([]byte, 64<<10)
-	for range size / int64(len(chunk)) {
+	for chunk, text := make([]byte, 64<<10), newBuildLog(); size > 0; size -= int64(len(chunk)) {
+		text.Read(chunk)
 		if _, err := log.Write(chunk); err != nil {
 			return err
 		}

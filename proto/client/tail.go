@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -18,7 +19,7 @@ func (c *Client) Tail(ctx context.Context, req *pb.ReadLogRequest, each func(*pb
 	for !at.done {
 		err := c.reopening(ctx, func(ctx context.Context, alive func()) error {
 			s, err := c.Jobs().ReadLog(ctx, &pb.ReadLogRequest{
-				Job: req.Job, Attempt: at.attempt, Offset: at.offset, Follow: req.Follow, Local: req.Local,
+				Job: req.Job, Attempt: at.attempt, Offset: at.offset, Follow: req.Follow, Local: req.Local, Packed: true,
 			})
 			if err != nil {
 				return err
@@ -52,6 +53,12 @@ func (c *cursor) drain(recv func() (*pb.LogData, error), alive func(), each func
 			return err
 		}
 		alive()
+		if len(d.Packed) > 0 {
+			if d.Data, err = logpack.Unpack(nil, d.Packed); err != nil {
+				return err
+			}
+			d.Packed = nil
+		}
 		if err := c.accept(d); err != nil {
 			return err
 		}

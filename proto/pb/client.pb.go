@@ -717,6 +717,7 @@ type ReadLogRequest struct {
 	Follow        bool                   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`                     // wait for more until the log is complete
 	Local         bool                   `protobuf:"varint,5,opt,name=local,proto3" json:"local,omitempty"`                       // node to node: only what this node stores
 	PassedOn      bool                   `protobuf:"varint,6,opt,name=passed_on,json=passedOn,proto3" json:"passed_on,omitempty"` // node to node: answer or refuse, do not pass it on again
+	Packed        bool                   `protobuf:"varint,7,opt,name=packed,proto3" json:"packed,omitempty"`                     // the reader takes packed data
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -793,6 +794,13 @@ func (x *ReadLogRequest) GetPassedOn() bool {
 	return false
 }
 
+func (x *ReadLogRequest) GetPacked() bool {
+	if x != nil {
+		return x.Packed
+	}
+	return false
+}
+
 type LogData struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attempt       uint32                 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -801,6 +809,7 @@ type LogData struct {
 	Complete      bool                   `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`                               // this was the end of a sealed log
 	IncompleteWhy string                 `protobuf:"bytes,5,opt,name=incomplete_why,json=incompleteWhy,proto3" json:"incomplete_why,omitempty"` // the end of what there is of a log that is not sealed; who holds the rest
 	Note          string                 `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`                                        // for people: a pause and its cause
+	Packed        []byte                 `protobuf:"bytes,7,opt,name=packed,proto3" json:"packed,omitempty"`                                    // in place of data: an S2 block of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -875,6 +884,13 @@ func (x *LogData) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *LogData) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
 }
 
 type WatchSettledRequest struct {
@@ -1017,21 +1033,23 @@ const file_weir_v1_client_proto_rawDesc = "" +
 	"\bJobEvent\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x14\n" +
 	"\x05ahead\x18\x02 \x01(\x04R\x05ahead\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\x9f\x01\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xb7\x01\n" +
 	"\x0eReadLogRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05local\x18\x05 \x01(\bR\x05local\x12\x1b\n" +
-	"\tpassed_on\x18\x06 \x01(\bR\bpassedOn\"\xa6\x01\n" +
+	"\tpassed_on\x18\x06 \x01(\bR\bpassedOn\x12\x16\n" +
+	"\x06packed\x18\a \x01(\bR\x06packed\"\xbe\x01\n" +
 	"\aLogData\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1a\n" +
 	"\bcomplete\x18\x04 \x01(\bR\bcomplete\x12%\n" +
 	"\x0eincomplete_why\x18\x05 \x01(\tR\rincompleteWhy\x12\x12\n" +
-	"\x04note\x18\x06 \x01(\tR\x04note\"\x15\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\x12\x16\n" +
+	"\x06packed\x18\a \x01(\fR\x06packed\"\x15\n" +
 	"\x13WatchSettledRequest\"S\n" +
 	"\vSettledJobs\x12\x12\n" +
 	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\x120\n" +

@@ -1252,7 +1252,8 @@ type LogReplica struct {
 	Sync          bool                   `protobuf:"varint,5,opt,name=sync,proto3" json:"sync,omitempty"`                            // acknowledge when durable
 	SealBytes     int64                  `protobuf:"varint,6,opt,name=seal_bytes,json=sealBytes,proto3" json:"seal_bytes,omitempty"` // with seal_sha256: the log is complete
 	SealSha256    []byte                 `protobuf:"bytes,7,opt,name=seal_sha256,json=sealSha256,proto3" json:"seal_sha256,omitempty"`
-	Drop          bool                   `protobuf:"varint,8,opt,name=drop,proto3" json:"drop,omitempty"` // forget this log
+	Drop          bool                   `protobuf:"varint,8,opt,name=drop,proto3" json:"drop,omitempty"`    // forget this log
+	Packed        []byte                 `protobuf:"bytes,9,opt,name=packed,proto3" json:"packed,omitempty"` // in place of data: an S2 block of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1341,6 +1342,13 @@ func (x *LogReplica) GetDrop() bool {
 		return x.Drop
 	}
 	return false
+}
+
+func (x *LogReplica) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
 }
 
 type LogReplicaAck struct {
@@ -1795,7 +1803,7 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\vLogReplicas\x12'\n" +
 	"\x04logs\x18\x01 \x03(\v2\x13.weir.v1.LogReplicaR\x04logs\"<\n" +
 	"\x0eLogReplicaAcks\x12*\n" +
-	"\x04logs\x18\x01 \x03(\v2\x16.weir.v1.LogReplicaAckR\x04logs\"\xcc\x01\n" +
+	"\x04logs\x18\x01 \x03(\v2\x16.weir.v1.LogReplicaAckR\x04logs\"\xe4\x01\n" +
 	"\n" +
 	"LogReplica\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
@@ -1807,7 +1815,8 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"seal_bytes\x18\x06 \x01(\x03R\tsealBytes\x12\x1f\n" +
 	"\vseal_sha256\x18\a \x01(\fR\n" +
 	"sealSha256\x12\x12\n" +
-	"\x04drop\x18\b \x01(\bR\x04drop\"\xc7\x01\n" +
+	"\x04drop\x18\b \x01(\bR\x04drop\x12\x16\n" +
+	"\x06packed\x18\t \x01(\fR\x06packed\"\xc7\x01\n" +
 	"\rLogReplicaAck\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x18\n" +

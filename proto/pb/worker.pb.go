@@ -1314,8 +1314,9 @@ type LogChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
 	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"` // at most 256 KiB
-	End           *LogEnd                `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`   // with the last chunk: how long the whole log is
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`     // at most 256 KiB
+	End           *LogEnd                `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`       // with the last chunk: how long the whole log is
+	Packed        []byte                 `protobuf:"bytes,5,opt,name=packed,proto3" json:"packed,omitempty"` // in place of data: an S2 block of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1374,6 +1375,13 @@ func (x *LogChunk) GetData() []byte {
 func (x *LogChunk) GetEnd() *LogEnd {
 	if x != nil {
 		return x.End
+	}
+	return nil
+}
+
+func (x *LogChunk) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
 	}
 	return nil
 }
@@ -1667,12 +1675,13 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\bLogOffer\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x18\n" +
-	"\aattempt\x18\x03 \x01(\rR\aattempt\"o\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\"\x87\x01\n" +
 	"\bLogChunk\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12!\n" +
-	"\x03end\x18\x04 \x01(\v2\x0f.weir.v1.LogEndR\x03end\"6\n" +
+	"\x03end\x18\x04 \x01(\v2\x0f.weir.v1.LogEndR\x03end\x12\x16\n" +
+	"\x06packed\x18\x05 \x01(\fR\x06packed\"6\n" +
 	"\x06LogEnd\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"]\n" +

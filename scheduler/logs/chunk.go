@@ -28,6 +28,7 @@ type delivery struct {
 // chunks stores pieces of logs, with few writes for all of them. Its error ends
 // the stream: the store is broken, not a log.
 func (h *shipment) chunks(chunks []*pb.LogChunk) error {
+	defer h.bench.Clear()
 	deliveries := h.admit(chunks)
 	pieces := make([]logstore.Piece, len(deliveries))
 	for i, d := range deliveries {
@@ -77,6 +78,11 @@ func (h *shipment) admit(chunks []*pb.LogChunk) []delivery {
 	h.t.mu.Unlock()
 	now := time.Now()
 	refused := func(d *delivery) string {
+		data, err := unpack(&h.bench, d.Data, d.Packed)
+		if err != nil {
+			return err.Error()
+		}
+		d.Data = data
 		if e := d.End; e != nil {
 			d.final = &final{bytes: e.Bytes, at: now}
 			if copy(d.final.digest[:], e.Sha256) != len(d.final.digest) {
@@ -125,7 +131,7 @@ func (h *shipment) grown(deliveries []delivery) {
 			f.end = max(f.end, d.end)
 			acks = append(acks, &pb.LogAck{Lease: f.lease, Want: d.end})
 		}
-		f.remember(d.LogChunk)
+		t.remember(f, d.LogChunk)
 		t.feed(f)
 	}
 	t.mu.Unlock()
@@ -144,7 +150,7 @@ func (h *shipment) startOver(f *flow, cause error) {
 	again := f.again
 	if !again {
 		f.again = true
-		f.restart(0)
+		t.restart(f, 0)
 		for i := range f.copies {
 			f.copies[i] = replica{to: f.copies[i].to, drop: true, again: true, queued: f.copies[i].queued}
 		}

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/api"
@@ -317,19 +318,32 @@ func (f *face) ShipLogs(stream grpc.BidiStreamingServer[pb.LogUp, pb.LogDown]) e
 	return f.n.Ship(stream, up.Hello, lead.Caller{})
 }
 
-// read collects what a node sends of a log.
+// read collects what a node sends of a log, packed where it can be.
 func (n *node) read(ctx context.Context, req *pb.ReadLogRequest) (data string, last *pb.LogData, err error) {
 	at := req.Offset
+	req.Packed = true
 	err = n.Read(ctx, req, func(d *pb.LogData) error {
 		if at >= 0 && d.Offset != at {
 			return fmt.Errorf("data at %d, want %d", d.Offset, at)
 		}
-		data += string(d.Data)
-		at = d.Offset + int64(len(d.Data))
+		piece, err := plain(d)
+		if err != nil {
+			return err
+		}
+		data += string(piece)
+		at = d.Offset + int64(len(piece))
 		last = d
 		return nil
 	})
 	return data, last, err
+}
+
+// plain is what a message has of the log.
+func plain(d *pb.LogData) ([]byte, error) {
+	if len(d.Packed) == 0 {
+		return d.Data, nil
+	}
+	return logpack.Unpack(nil, d.Packed)
 }
 
 // readComplete fails the test unless the node sends all of a log.

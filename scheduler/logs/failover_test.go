@@ -44,7 +44,7 @@ func (t *tail) run(ctx context.Context, id spool.ID, nodes func() []*node) error
 	var err error
 	for range 200 {
 		for _, n := range nodes() {
-			err = n.Read(ctx, &pb.ReadLogRequest{Job: id.Job, Attempt: id.Attempt, Offset: int64(t.size()), Follow: true}, t.take)
+			err = n.Read(ctx, &pb.ReadLogRequest{Job: id.Job, Attempt: id.Attempt, Offset: int64(t.size()), Follow: true, Packed: true}, t.take)
 			if t.ended() || ctx.Err() != nil {
 				return err
 			}
@@ -59,7 +59,11 @@ func (t *tail) take(d *pb.LogData) error {
 	if d.Offset != int64(t.data.Len()) {
 		return fmt.Errorf("data at %d, want %d", d.Offset, t.data.Len())
 	}
-	t.data.Write(d.Data)
+	piece, err := plain(d)
+	if err != nil {
+		return err
+	}
+	t.data.Write(piece)
 	t.last = d
 	return nil
 }

@@ -30,6 +30,8 @@ func (r *reader) live(ctx context.Context, t *term, pool string, a *fsm.Attempt)
 	ticker := time.NewTicker(lookAround)
 	defer ticker.Stop()
 	r.trouble = time.Time{}
+	r.recent = func(offset int64) ([]byte, int64) { return t.packed(r.key(), offset) }
+	defer func() { r.recent = nil }()
 	for {
 		size := r.stat(r.key()).Size
 		if err := r.begin(size, false); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/logstore"
@@ -143,19 +144,30 @@ func (s *Service) fetch(ctx context.Context, k logstore.Key, from raftnode.NodeI
 	stall := time.AfterFunc(pullStall, func() { cancel(fmt.Errorf("no bytes for %v", pullStall)) })
 	defer stall.Stop()
 	stream, err := pb.NewJobServiceClient(conn).ReadLog(ctx, &pb.ReadLogRequest{
-		Job: k.Job, Attempt: k.Attempt, Offset: end, Local: true,
+		Job: k.Job, Attempt: k.Attempt, Offset: end, Local: true, Packed: true,
 	})
 	for err == nil {
 		var d *pb.LogData
 		if d, err = stream.Recv(); err == nil {
 			stall.Reset(pullStall)
-			end, err = s.appendCopy(k, d.Offset, d.Data)
+			end, err = s.appendPacked(k, d)
 		}
 	}
 	if errors.Is(err, io.EOF) {
 		return end, nil
 	}
 	return end, fmt.Errorf("fetch the %s from node %s: %w", logName(k), s.nodeName(from), err)
+}
+
+// appendPacked stores what another node sent of a log.
+func (s *Service) appendPacked(k logstore.Key, d *pb.LogData) (end int64, err error) {
+	var bench logpack.Bench
+	defer bench.Clear()
+	data, err := unpack(&bench, d.Data, d.Packed)
+	if err != nil {
+		return s.stat(k).Size, err
+	}
+	return s.appendCopy(k, d.Offset, data)
 }
 
 // place tells the worker from where to send: no other node has more.

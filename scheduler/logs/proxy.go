@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/logstore"
@@ -37,7 +38,7 @@ func (r *reader) proxy(ctx context.Context, from raftnode.NodeID) (done bool, er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := pb.NewJobServiceClient(conn).ReadLog(ctx, &pb.ReadLogRequest{
-		Job: uint64(r.job), Attempt: uint32(r.attempt), Offset: r.offset, Follow: r.follow, PassedOn: true,
+		Job: uint64(r.job), Attempt: uint32(r.attempt), Offset: r.offset, Follow: r.follow, PassedOn: true, Packed: r.packs,
 	})
 	if err != nil {
 		return false, err
@@ -64,11 +65,17 @@ func (r *reader) pass(d *pb.LogData) (done bool, err error) {
 	if r.offset < 0 {
 		r.offset = d.Offset
 	}
-	if len(d.Data) > 0 {
+	n := len(d.Data)
+	if len(d.Packed) > 0 {
+		if n, err = logpack.Len(d.Packed); err != nil {
+			return false, err
+		}
+	}
+	if n > 0 {
 		if d.Offset != r.offset {
 			return false, fmt.Errorf("%w: at %d, not %d", errSplit, d.Offset, r.offset)
 		}
-		return false, r.send(d.Data)
+		return false, r.send(d.Data, d.Packed, int64(n))
 	}
 	return d.Complete || d.IncompleteWhy != "", r.out(d)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/logstore"
@@ -34,7 +35,7 @@ func (s *Service) Read(ctx context.Context, req *pb.ReadLogRequest, send func(*p
 	defer leave()
 	r := &reader{
 		Service: s, job: fsm.JobID(req.Job), attempt: fsm.AttemptNo(req.Attempt), offset: req.Offset,
-		follow: req.Follow, passedOn: req.PassedOn, out: send, wake: wake,
+		follow: req.Follow, passedOn: req.PassedOn, packs: req.Packed, out: send, wake: wake,
 	}
 	for {
 		if done, err := r.step(ctx); done || err != nil {
@@ -45,7 +46,7 @@ func (s *Service) Read(ctx context.Context, req *pb.ReadLogRequest, send func(*p
 
 // readStored sends what this node stores, for another node to copy.
 func (s *Service) readStored(ctx context.Context, req *pb.ReadLogRequest, send func(*pb.LogData) error) error {
-	r := &reader{Service: s, job: fsm.JobID(req.Job), attempt: fsm.AttemptNo(req.Attempt), offset: max(req.Offset, 0), out: send}
+	r := &reader{Service: s, job: fsm.JobID(req.Job), attempt: fsm.AttemptNo(req.Attempt), offset: max(req.Offset, 0), packs: req.Packed, out: send}
 	info, ok := s.Disk.Stat(r.key())
 	if !ok || info.Expired {
 		return &fsm.Refusal{Kind: fsm.NotFound, Message: fmt.Sprintf("node %s stores nothing of the %s", s.nodeName(s.Self), logName(r.key()))}
@@ -61,6 +62,8 @@ type reader struct {
 	offset    int64         // of the next byte; negative: from the end
 	follow    bool
 	passedOn  bool
+	packs     bool // it takes packed data
+	recent    func(offset int64) (packed []byte, n int64)
 	out       func(*pb.LogData) error
 	wake      chan struct{} // the state says something new of the job
 	moved     time.Time     // when the last byte was sent
@@ -163,10 +166,16 @@ func (r *reader) stored(ctx context.Context, end int64) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if packed, n := r.recently(); packed != nil {
+			if err := r.send(nil, packed, n); err != nil {
+				return err
+			}
+			continue
+		}
 		buf := make([]byte, min(end-r.offset, readBytes))
 		n, err := r.Disk.ReadAt(r.key(), buf, r.offset)
 		if n > 0 {
-			if err := r.send(buf[:n]); err != nil {
+			if err := r.sendPlain(buf[:n]); err != nil {
 				return err
 			}
 			continue
@@ -179,11 +188,30 @@ func (r *reader) stored(ctx context.Context, end int64) error {
 	return nil
 }
 
-func (r *reader) send(data []byte) error {
-	err := r.out(&pb.LogData{Attempt: uint32(r.attempt), Offset: r.offset, Data: data})
-	r.offset += int64(len(data))
+// recently returns the packed piece at the reader's offset, if there is one in
+// memory.
+func (r *reader) recently() (packed []byte, n int64) {
+	if !r.packs || r.recent == nil {
+		return nil, 0
+	}
+	return r.recent(r.offset)
+}
+
+func (r *reader) sendPlain(data []byte) error {
+	if r.packs {
+		if packed := logpack.Pack(data); packed != nil {
+			return r.send(nil, packed, int64(len(data)))
+		}
+	}
+	return r.send(data, nil, int64(len(data)))
+}
+
+// send sends n bytes of the log, plain or packed.
+func (r *reader) send(data, packed []byte, n int64) error {
+	err := r.out(&pb.LogData{Attempt: uint32(r.attempt), Offset: r.offset, Data: data, Packed: packed})
+	r.offset += n
 	r.moved, r.trouble, r.noted = time.Now(), time.Time{}, false
-	r.metrics.out.Add(float64(len(data)))
+	r.metrics.out.Add(float64(n))
 	return err
 }
 

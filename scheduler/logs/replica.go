@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
@@ -20,6 +21,7 @@ type receiver struct {
 	s      *Service
 	gapped map[logstore.Key]bool // a gap was told and has not closed
 	wake   chan struct{}
+	bench  logpack.Bench // what receive unpacks
 
 	mu      sync.Mutex
 	answers []*pb.LogReplicaAck // that may go at once
@@ -75,8 +77,13 @@ func (r *receiver) drop(k logstore.Key) {
 
 func (r *receiver) put(pieces []*pb.LogReplica) error {
 	parts := make([]logstore.Piece, len(pieces))
+	defer r.bench.Clear()
 	for i, p := range pieces {
-		parts[i] = logstore.Piece{Key: logstore.Key{Job: p.Job, Attempt: p.Attempt}, Offset: p.Offset, Data: p.Data}
+		data, err := unpack(&r.bench, p.Data, p.Packed)
+		if err != nil {
+			return fmt.Errorf("copy of a log: job %d, attempt %d: %w", p.Job, p.Attempt, err)
+		}
+		parts[i] = logstore.Piece{Key: logstore.Key{Job: p.Job, Attempt: p.Attempt}, Offset: p.Offset, Data: data}
 		if len(p.SealSha256) == len(logstore.Digest{}) {
 			parts[i].End = &logstore.End{Bytes: p.SealBytes, Digest: logstore.Digest(p.SealSha256)}
 		}

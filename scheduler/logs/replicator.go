@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/logstore"
@@ -193,12 +194,8 @@ func (r *replicator) send(ctx context.Context, stream replicaStream) error {
 func (r *replicator) message() *pb.LogReplicas {
 	msg := new(pb.LogReplicas)
 	for _, p := range r.pieces() {
-		if p.n > 0 && p.out.Data == nil {
-			p.out.Data = make([]byte, p.n)
-			got, err := r.t.Disk.ReadAt(logstore.Key{Job: p.out.Job, Attempt: p.out.Attempt}, p.out.Data, p.out.Offset)
-			if err != nil || got < len(p.out.Data) {
-				continue // it was dropped here: it starts over, or is damaged and not sealed
-			}
+		if p.n > 0 && p.out.Data == nil && p.out.Packed == nil && !r.read(p) {
+			continue // it was dropped here: it starts over, or is damaged and not sealed
 		}
 		msg.Logs = append(msg.Logs, p.out)
 	}
@@ -206,6 +203,16 @@ func (r *replicator) message() *pb.LogReplicas {
 		return nil
 	}
 	return msg
+}
+
+// read takes a piece's bytes from this node's store.
+func (r *replicator) read(p piece) bool {
+	data := make([]byte, p.n)
+	got, err := r.t.Disk.ReadAt(logstore.Key{Job: p.out.Job, Attempt: p.out.Attempt}, data, p.out.Offset)
+	if p.out.Packed = logpack.Pack(data); p.out.Packed == nil {
+		p.out.Data = data
+	}
+	return err == nil && got == len(data)
 }
 
 type piece struct {
@@ -255,8 +262,9 @@ func (r *replicator) cut(f *flow, c *replica) piece {
 		out.Offset, out.Sync = f.end, true
 		return piece{out: out}
 	}
-	n := min(f.end-c.sent, pieceBytes)
-	out.Offset, out.Data = c.sent, f.recall(c.sent, n)
+	n := int64(0)
+	out.Offset = c.sent
+	n, out.Packed, out.Data = f.cutAt(c.sent, pieceBytes)
 	c.sent += n
 	if f.stage >= whole && f.final != nil && c.sent == f.final.bytes {
 		c.ended, c.since = true, time.Now()

@@ -67,7 +67,7 @@ func (t *term) syncFailed(batch []*flow, cause error) {
 			t.close(f, cause)
 			continue
 		}
-		f.restart(t.stat(f.key).Size)
+		t.restart(f, t.stat(f.key).Size)
 		if f.ship != nil {
 			f.ship.ack(&pb.LogAck{Lease: f.lease, Want: f.end, Resend: true})
 		}

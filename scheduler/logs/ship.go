@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler/lead"
@@ -33,6 +34,7 @@ type shipment struct {
 	t      *term
 	holder *pb.Holder
 	flows  map[uint64]*flow // by lease; guarded by t.mu
+	bench  logpack.Bench    // what receive unpacks
 
 	wake chan struct{}
 	mu   sync.Mutex

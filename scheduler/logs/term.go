@@ -33,6 +33,7 @@ type term struct {
 	quorum   int
 	unsynced []*flow // complete here, not known to be on disk
 	unplaced []*flow // from before: ask the other nodes first
+	recent   int     // bytes of packed pieces that the flows hold
 }
 
 // Lead does the leader's part until the term ends: it takes logs from workers,
@@ -91,8 +92,8 @@ type flow struct {
 	stage  stage
 	copies []replica
 	only   *replicator // the one peer that gets it, for now; nil: all do
-	recent recent      // the latest bytes, for the peers
-	again  bool        // it has been started over, and will not be once more
+	recent recent
+	again  bool // it has been started over, and will not be once more
 
 	limit   atomic.Int64  // bytes it may have; 0: not looked up yet
 	placed  chan struct{} // closed once no other node can have more of it than this one
@@ -193,6 +194,7 @@ func (t *term) close(f *flow, err error) {
 		return
 	}
 	f.stage = closed
+	t.forgetRecent(f)
 	if t.flows[f.key] == f {
 		delete(t.flows, f.key)
 	}
@@ -204,37 +206,10 @@ func (t *term) close(f *flow, err error) {
 	}
 }
 
-// recentBytes is the largest chunk that is kept in memory: small ones come by the
-// thousand, and each would be read back for each peer.
-const recentBytes = 4 << 10
-
-// recent is the bytes of a log before an offset.
-type recent struct {
-	end  int64
-	data []byte
-}
-
-// remember keeps a small chunk; called with mu held.
-func (f *flow) remember(c *pb.LogChunk) {
-	f.recent = recent{}
-	if len(c.Data) <= recentBytes {
-		f.recent = recent{c.Offset + int64(len(c.Data)), c.Data}
-	}
-}
-
-// recall returns bytes of the log, nil if they are not in memory; called with mu
-// held.
-func (f *flow) recall(offset, n int64) []byte {
-	from := offset - (f.recent.end - int64(len(f.recent.data)))
-	if n == 0 || from < 0 || offset+n > f.recent.end {
-		return nil
-	}
-	return f.recent.data[from : from+n]
-}
-
-// restart has the log grow again from an offset; called with mu held.
-func (f *flow) restart(end int64) {
-	f.stage, f.final, f.end, f.only, f.recent = growing, nil, end, nil, recent{}
+// restart has a log grow again from an offset; called with mu held.
+func (t *term) restart(f *flow, end int64) {
+	f.stage, f.final, f.end, f.only = growing, nil, end, nil
+	t.forgetRecent(f)
 }
 
 // appoint has one peer alone get a log that has become whole before any of it

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/spool"
 )
@@ -154,6 +155,15 @@ func (l *leader) chunk(c *pb.LogChunk) (*pb.LogAck, error) {
 		return nil, fmt.Errorf("chunk of lease %d, never offered", c.Lease)
 	}
 	l.order = append(l.order, c.Lease)
+	if len(c.Packed) > 0 {
+		if len(c.Data) > 0 {
+			return nil, fmt.Errorf("lease %d: a chunk is both packed and plain", c.Lease)
+		}
+		var err error
+		if c.Data, err = logpack.Unpack(nil, c.Packed); err != nil {
+			return nil, err
+		}
+	}
 	if len(c.Data) > ChunkBytes {
 		return nil, fmt.Errorf("a chunk of %d bytes", len(c.Data))
 	}

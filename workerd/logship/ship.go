@@ -10,16 +10,17 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/spool"
 )
 
 // The sizes of what is sent.
 const (
-	ChunkBytes   = 256 << 10 // of one log, in one turn
-	messageBytes = 1 << 20   // of all chunks in one message, about
-	messageParts = 2048      // offers and chunks in one message
-	WindowBytes  = 8 << 20   // sent and not yet stored by the leader, per stream
+	ChunkBytes   = logpack.MaxBytes // of one log, in one turn
+	messageBytes = 1 << 20          // of all chunks in one message, about
+	messageParts = 2048             // offers and chunks in one message
+	WindowBytes  = 8 << 20          // sent and not yet stored by the leader, per stream
 	logWindow    = WindowBytes / 2
 )
 

@@ -1,12 +1,14 @@
 package logship
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/spool"
 )
@@ -25,6 +27,7 @@ type shipment struct {
 	offers   []*parcel // not offered yet
 	ready    []*parcel // with something to send, in turn
 	inFlight int64     // bytes sent and not acknowledged
+	page     [ChunkBytes]byte
 }
 
 // parcel is one log on its way.
@@ -74,12 +77,12 @@ func (s *shipment) fill() (up *pb.LogUp, full bool) {
 	}
 	up = new(pb.LogUp)
 	s.offer(up)
-	bytes := s.chunks(up)
+	total := s.chunks(up)
 	if len(up.Offers) == 0 && len(up.Chunks) == 0 {
 		return nil, false
 	}
-	s.metrics.sent.Add(float64(bytes))
-	return up, bytes >= messageBytes || len(up.Offers)+len(up.Chunks) >= messageParts
+	s.metrics.sent.Add(float64(total))
+	return up, total >= messageBytes || len(up.Offers)+len(up.Chunks) >= messageParts
 }
 
 // changed queues a log that grew or ended. A log that is new to the running
@@ -113,8 +116,8 @@ func (s *shipment) offer(up *pb.LogUp) {
 
 // chunks adds a chunk of each ready log in turn until the message or the window
 // is full.
-func (s *shipment) chunks(up *pb.LogUp) (bytes int64) {
-	for len(s.ready) > 0 && bytes < messageBytes && len(up.Chunks) < messageParts && s.inFlight < WindowBytes {
+func (s *shipment) chunks(up *pb.LogUp) (total int64) {
+	for len(s.ready) > 0 && total < messageBytes && len(up.Chunks) < messageParts && s.inFlight < WindowBytes {
 		p := s.ready[0]
 		s.ready[0] = nil
 		s.ready = s.ready[1:]
@@ -122,41 +125,59 @@ func (s *shipment) chunks(up *pb.LogUp) (bytes int64) {
 		if !p.placed {
 			continue // refused meanwhile
 		}
-		c := s.chunk(p)
+		c, n := s.chunk(p)
 		if c == nil {
 			continue
 		}
 		up.Chunks = append(up.Chunks, c)
-		bytes += int64(len(c.Data))
+		total += n
 		s.enqueue(p)
 	}
-	return bytes
+	return total
 }
 
-// chunk cuts the next piece of a log and counts it as sent.
-func (s *shipment) chunk(p *parcel) *pb.LogChunk {
+// chunk cuts the next piece of a log and counts its n bytes as sent.
+func (s *shipment) chunk(p *parcel) (_ *pb.LogChunk, n int64) {
 	end, ended := p.log.End() // before the size: a finished log does not grow
-	n := min(p.log.Size()-p.next, ChunkBytes)
 	c := &pb.LogChunk{Lease: p.log.ID().Lease, Offset: p.next}
-	if n > 0 {
-		c.Data = make([]byte, n)
-		got, err := p.log.ReadAt(c.Data, p.next)
-		if err != nil && !errors.Is(err, io.EOF) {
-			s.logger.Error("spooled log cannot be read and is not sent", "error", err)
-			return nil
-		}
-		c.Data = c.Data[:got]
+	n, err := s.read(p.log, c)
+	if err != nil {
+		s.logger.Error("spooled log cannot be read and is not sent", "error", err)
+		return nil, 0
 	}
-	p.next += int64(len(c.Data))
-	s.inFlight += int64(len(c.Data))
+	p.next += n
+	s.inFlight += n
 	if ended && p.next >= end.Bytes && !p.endSent {
 		c.End = &pb.LogEnd{Bytes: end.Bytes, Sha256: end.SHA256[:]}
 		p.endSent = true
 	}
-	if len(c.Data) == 0 && c.End == nil {
-		return nil
+	if n == 0 && c.End == nil {
+		return nil, 0
 	}
-	return c
+	return c, n
+}
+
+// read puts the log's bytes at the chunk's offset into it.
+func (s *shipment) read(log *spool.Log, c *pb.LogChunk) (n int64, err error) {
+	if n = min(log.Size()-c.Offset, ChunkBytes); n <= 0 {
+		return 0, nil
+	}
+	data := s.page[:]
+	if n < logpack.MinBytes {
+		data = make([]byte, n)
+	}
+	got, err := log.ReadAt(data[:n], c.Offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	data = data[:got]
+	if c.Packed = logpack.Pack(data); c.Packed == nil {
+		c.Data = data
+		if n >= logpack.MinBytes {
+			c.Data = bytes.Clone(data)
+		}
+	}
+	return int64(got), nil
 }
 
 // enqueue gives the log a turn if it has something to send and may.

@@ -3,6 +3,7 @@ package sessiontest
 import (
 	"sync"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -39,7 +40,7 @@ func (l *Logs) take(up *pb.LogUp) (acks []*pb.LogAck) {
 	}
 	for _, c := range up.Chunks {
 		if c.Offset == int64(len(l.bytes[c.Lease])) {
-			l.bytes[c.Lease] = append(l.bytes[c.Lease], c.Data...)
+			l.bytes[c.Lease] = append(l.bytes[c.Lease], data(c)...)
 		}
 		size := int64(len(l.bytes[c.Lease]))
 		l.sealed[c.Lease] = l.sealed[c.Lease] || c.End != nil && c.End.Bytes == size
@@ -53,4 +54,13 @@ func (l *Logs) Sealed(lease uint64) (text string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return string(l.bytes[lease]), l.sealed[lease]
+}
+
+// data is what a chunk holds; a damaged one holds nothing.
+func data(c *pb.LogChunk) []byte {
+	if len(c.Packed) == 0 {
+		return c.Data
+	}
+	plain, _ := logpack.Unpack(nil, c.Packed) // the missing bytes fail the test
+	return plain
 }
