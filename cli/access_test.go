@@ -20,11 +20,12 @@ var accessRows = map[string][]string{
 	},
 	"see pools":            {pb.AdminService_ListPools_FullMethodName, pb.AdminService_GetPool_FullMethodName},
 	"see workers, clients": {pb.AdminService_ListWorkers_FullMethodName, pb.AdminService_ListClients_FullMethodName},
-	"create, change, delete pools; forget workers": {
+	"create, change, pause, delete pools; pause, forget workers": {
 		pb.AdminService_CreatePool_FullMethodName, pb.AdminService_UpdatePool_FullMethodName,
 		pb.AdminService_DeletePool_FullMethodName, pb.AdminService_ForgetWorker_FullMethodName,
+		pb.AdminService_PausePool_FullMethodName, pb.AdminService_PauseWorkers_FullMethodName,
 	},
-	"add clients": {pb.AdminService_AddClient_FullMethodName},
+	"add clients, set their rates": {pb.AdminService_AddClient_FullMethodName, pb.AdminService_SetClientRate_FullMethodName},
 	"members: add, remove, transfer": {
 		pb.Membership_AddMember_FullMethodName, pb.Membership_RemoveMember_FullMethodName, pb.Membership_TransferLeadership_FullMethodName,
 	},

@@ -522,6 +522,118 @@ func (x *GetPoolRequest) GetStale() bool {
 	return false
 }
 
+type PausePoolRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Resume        bool                   `protobuf:"varint,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // for people who ask why their job waits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PausePoolRequest) Reset() {
+	*x = PausePoolRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PausePoolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PausePoolRequest) ProtoMessage() {}
+
+func (x *PausePoolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PausePoolRequest.ProtoReflect.Descriptor instead.
+func (*PausePoolRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PausePoolRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PausePoolRequest) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *PausePoolRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SetClientRateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Rate          float64                `protobuf:"fixed64,2,opt,name=rate,proto3" json:"rate,omitempty"` // above 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetClientRateRequest) Reset() {
+	*x = SetClientRateRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetClientRateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetClientRateRequest) ProtoMessage() {}
+
+func (x *SetClientRateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetClientRateRequest.ProtoReflect.Descriptor instead.
+func (*SetClientRateRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetClientRateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetClientRateRequest) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
 type AddClientRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -534,7 +646,7 @@ type AddClientRequest struct {
 
 func (x *AddClientRequest) Reset() {
 	*x = AddClientRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[10]
+	mi := &file_weir_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +658,7 @@ func (x *AddClientRequest) String() string {
 func (*AddClientRequest) ProtoMessage() {}
 
 func (x *AddClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[10]
+	mi := &file_weir_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +671,7 @@ func (x *AddClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddClientRequest.ProtoReflect.Descriptor instead.
 func (*AddClientRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AddClientRequest) GetName() string {
@@ -599,7 +711,7 @@ type RemoveClientRequest struct {
 
 func (x *RemoveClientRequest) Reset() {
 	*x = RemoveClientRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	mi := &file_weir_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +723,7 @@ func (x *RemoveClientRequest) String() string {
 func (*RemoveClientRequest) ProtoMessage() {}
 
 func (x *RemoveClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	mi := &file_weir_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +736,7 @@ func (x *RemoveClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClientRequest.ProtoReflect.Descriptor instead.
 func (*RemoveClientRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveClientRequest) GetName() string {
@@ -643,7 +755,7 @@ type RemoveClientReply struct {
 
 func (x *RemoveClientReply) Reset() {
 	*x = RemoveClientReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[12]
+	mi := &file_weir_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +767,7 @@ func (x *RemoveClientReply) String() string {
 func (*RemoveClientReply) ProtoMessage() {}
 
 func (x *RemoveClientReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[12]
+	mi := &file_weir_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +780,7 @@ func (x *RemoveClientReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClientReply.ProtoReflect.Descriptor instead.
 func (*RemoveClientReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveClientReply) GetRevoked() []string {
@@ -687,7 +799,7 @@ type ListClientsRequest struct {
 
 func (x *ListClientsRequest) Reset() {
 	*x = ListClientsRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[13]
+	mi := &file_weir_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +811,7 @@ func (x *ListClientsRequest) String() string {
 func (*ListClientsRequest) ProtoMessage() {}
 
 func (x *ListClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[13]
+	mi := &file_weir_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +824,7 @@ func (x *ListClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClientsRequest.ProtoReflect.Descriptor instead.
 func (*ListClientsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListClientsRequest) GetStale() bool {
@@ -731,7 +843,7 @@ type ListClientsReply struct {
 
 func (x *ListClientsReply) Reset() {
 	*x = ListClientsReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[14]
+	mi := &file_weir_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +855,7 @@ func (x *ListClientsReply) String() string {
 func (*ListClientsReply) ProtoMessage() {}
 
 func (x *ListClientsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[14]
+	mi := &file_weir_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +868,7 @@ func (x *ListClientsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClientsReply.ProtoReflect.Descriptor instead.
 func (*ListClientsReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListClientsReply) GetClients() []*Client {
@@ -779,7 +891,7 @@ type CreateCapabilityRequest struct {
 
 func (x *CreateCapabilityRequest) Reset() {
 	*x = CreateCapabilityRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[15]
+	mi := &file_weir_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +903,7 @@ func (x *CreateCapabilityRequest) String() string {
 func (*CreateCapabilityRequest) ProtoMessage() {}
 
 func (x *CreateCapabilityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[15]
+	mi := &file_weir_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +916,7 @@ func (x *CreateCapabilityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCapabilityRequest.ProtoReflect.Descriptor instead.
 func (*CreateCapabilityRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateCapabilityRequest) GetKind() CapabilityKind {
@@ -852,7 +964,7 @@ type ListCapabilitiesRequest struct {
 
 func (x *ListCapabilitiesRequest) Reset() {
 	*x = ListCapabilitiesRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[16]
+	mi := &file_weir_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +976,7 @@ func (x *ListCapabilitiesRequest) String() string {
 func (*ListCapabilitiesRequest) ProtoMessage() {}
 
 func (x *ListCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[16]
+	mi := &file_weir_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +989,7 @@ func (x *ListCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*ListCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListCapabilitiesRequest) GetRevoked() bool {
@@ -903,7 +1015,7 @@ type ListCapabilitiesReply struct {
 
 func (x *ListCapabilitiesReply) Reset() {
 	*x = ListCapabilitiesReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[17]
+	mi := &file_weir_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1027,7 @@ func (x *ListCapabilitiesReply) String() string {
 func (*ListCapabilitiesReply) ProtoMessage() {}
 
 func (x *ListCapabilitiesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[17]
+	mi := &file_weir_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1040,7 @@ func (x *ListCapabilitiesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCapabilitiesReply.ProtoReflect.Descriptor instead.
 func (*ListCapabilitiesReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListCapabilitiesReply) GetCapabilities() []*Capability {
@@ -947,7 +1059,7 @@ type RevokeCapabilityRequest struct {
 
 func (x *RevokeCapabilityRequest) Reset() {
 	*x = RevokeCapabilityRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[18]
+	mi := &file_weir_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1071,7 @@ func (x *RevokeCapabilityRequest) String() string {
 func (*RevokeCapabilityRequest) ProtoMessage() {}
 
 func (x *RevokeCapabilityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[18]
+	mi := &file_weir_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1084,7 @@ func (x *RevokeCapabilityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCapabilityRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCapabilityRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeCapabilityRequest) GetId() string {
@@ -991,7 +1103,7 @@ type RevokeCapabilityReply struct {
 
 func (x *RevokeCapabilityReply) Reset() {
 	*x = RevokeCapabilityReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[19]
+	mi := &file_weir_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1115,7 @@ func (x *RevokeCapabilityReply) String() string {
 func (*RevokeCapabilityReply) ProtoMessage() {}
 
 func (x *RevokeCapabilityReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[19]
+	mi := &file_weir_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1128,7 @@ func (x *RevokeCapabilityReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCapabilityReply.ProtoReflect.Descriptor instead.
 func (*RevokeCapabilityReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeCapabilityReply) GetCapability() *Capability {
@@ -1036,7 +1148,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[20]
+	mi := &file_weir_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1160,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[20]
+	mi := &file_weir_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1173,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListWorkersRequest) GetPool() string {
@@ -1087,7 +1199,7 @@ type ListWorkersReply struct {
 
 func (x *ListWorkersReply) Reset() {
 	*x = ListWorkersReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[21]
+	mi := &file_weir_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1211,7 @@ func (x *ListWorkersReply) String() string {
 func (*ListWorkersReply) ProtoMessage() {}
 
 func (x *ListWorkersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[21]
+	mi := &file_weir_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1224,7 @@ func (x *ListWorkersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersReply.ProtoReflect.Descriptor instead.
 func (*ListWorkersReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListWorkersReply) GetWorkers() []*Worker {
@@ -1132,7 +1244,7 @@ type ForgetWorkerRequest struct {
 
 func (x *ForgetWorkerRequest) Reset() {
 	*x = ForgetWorkerRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[22]
+	mi := &file_weir_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1256,7 @@ func (x *ForgetWorkerRequest) String() string {
 func (*ForgetWorkerRequest) ProtoMessage() {}
 
 func (x *ForgetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[22]
+	mi := &file_weir_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1269,7 @@ func (x *ForgetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*ForgetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForgetWorkerRequest) GetPool() string {
@@ -1182,7 +1294,7 @@ type ForgetWorkerReply struct {
 
 func (x *ForgetWorkerReply) Reset() {
 	*x = ForgetWorkerReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[23]
+	mi := &file_weir_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1306,7 @@ func (x *ForgetWorkerReply) String() string {
 func (*ForgetWorkerReply) ProtoMessage() {}
 
 func (x *ForgetWorkerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[23]
+	mi := &file_weir_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1319,127 @@ func (x *ForgetWorkerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetWorkerReply.ProtoReflect.Descriptor instead.
 func (*ForgetWorkerReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+type PauseWorkersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Names         []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"` // every worker that is registered, instead of names
+	Resume        bool                   `protobuf:"varint,4,opt,name=resume,proto3" json:"resume,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // for people who ask why their job waits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseWorkersRequest) Reset() {
+	*x = PauseWorkersRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseWorkersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseWorkersRequest) ProtoMessage() {}
+
+func (x *PauseWorkersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseWorkersRequest.ProtoReflect.Descriptor instead.
+func (*PauseWorkersRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PauseWorkersRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *PauseWorkersRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *PauseWorkersRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *PauseWorkersRequest) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *PauseWorkersRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type PauseWorkersReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workers       []string               `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseWorkersReply) Reset() {
+	*x = PauseWorkersReply{}
+	mi := &file_weir_v1_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseWorkersReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseWorkersReply) ProtoMessage() {}
+
+func (x *PauseWorkersReply) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseWorkersReply.ProtoReflect.Descriptor instead.
+func (*PauseWorkersReply) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PauseWorkersReply) GetWorkers() []string {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
 }
 
 var File_weir_v1_admin_proto protoreflect.FileDescriptor
@@ -1244,7 +1476,14 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x05pools\x18\x01 \x03(\v2\r.weir.v1.PoolR\x05pools\":\n" +
 	"\x0eGetPoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05stale\x18\x02 \x01(\bR\x05stale\"\x81\x01\n" +
+	"\x05stale\x18\x02 \x01(\bR\x05stale\"V\n" +
+	"\x10PausePoolRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\">\n" +
+	"\x14SetClientRateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\x01R\x04rate\"\x81\x01\n" +
 	"\x10AddClientRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\x04rate\x18\x02 \x01(\x01H\x00R\x04rate\x88\x01\x01\x12\x14\n" +
@@ -1284,7 +1523,15 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x13ForgetWorkerRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x13\n" +
-	"\x11ForgetWorkerReply2\xdf\a\n" +
+	"\x11ForgetWorkerReply\"\x81\x01\n" +
+	"\x13PauseWorkersRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\x12\x16\n" +
+	"\x06resume\x18\x04 \x01(\bR\x06resume\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"-\n" +
+	"\x11PauseWorkersReply\x12\x18\n" +
+	"\aworkers\x18\x01 \x03(\tR\aworkers2\xa1\t\n" +
 	"\fAdminService\x12>\n" +
 	"\tAdminInit\x12\x19.weir.v1.AdminInitRequest\x1a\x16.weir.v1.NewCapability\x12B\n" +
 	"\n" +
@@ -1294,15 +1541,18 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"DeletePool\x12\x1a.weir.v1.DeletePoolRequest\x1a\x18.weir.v1.DeletePoolReply\x12?\n" +
 	"\tListPools\x12\x19.weir.v1.ListPoolsRequest\x1a\x17.weir.v1.ListPoolsReply\x121\n" +
-	"\aGetPool\x12\x17.weir.v1.GetPoolRequest\x1a\r.weir.v1.Pool\x12>\n" +
+	"\aGetPool\x12\x17.weir.v1.GetPoolRequest\x1a\r.weir.v1.Pool\x125\n" +
+	"\tPausePool\x12\x19.weir.v1.PausePoolRequest\x1a\r.weir.v1.Pool\x12>\n" +
 	"\tAddClient\x12\x19.weir.v1.AddClientRequest\x1a\x16.weir.v1.NewCapability\x12H\n" +
-	"\fRemoveClient\x12\x1c.weir.v1.RemoveClientRequest\x1a\x1a.weir.v1.RemoveClientReply\x12E\n" +
+	"\fRemoveClient\x12\x1c.weir.v1.RemoveClientRequest\x1a\x1a.weir.v1.RemoveClientReply\x12?\n" +
+	"\rSetClientRate\x12\x1d.weir.v1.SetClientRateRequest\x1a\x0f.weir.v1.Client\x12E\n" +
 	"\vListClients\x12\x1b.weir.v1.ListClientsRequest\x1a\x19.weir.v1.ListClientsReply\x12L\n" +
 	"\x10CreateCapability\x12 .weir.v1.CreateCapabilityRequest\x1a\x16.weir.v1.NewCapability\x12T\n" +
 	"\x10ListCapabilities\x12 .weir.v1.ListCapabilitiesRequest\x1a\x1e.weir.v1.ListCapabilitiesReply\x12T\n" +
 	"\x10RevokeCapability\x12 .weir.v1.RevokeCapabilityRequest\x1a\x1e.weir.v1.RevokeCapabilityReply\x12E\n" +
 	"\vListWorkers\x12\x1b.weir.v1.ListWorkersRequest\x1a\x19.weir.v1.ListWorkersReply\x12H\n" +
-	"\fForgetWorker\x12\x1c.weir.v1.ForgetWorkerRequest\x1a\x1a.weir.v1.ForgetWorkerReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\fForgetWorker\x12\x1c.weir.v1.ForgetWorkerRequest\x1a\x1a.weir.v1.ForgetWorkerReply\x12H\n" +
+	"\fPauseWorkers\x12\x1c.weir.v1.PauseWorkersRequest\x1a\x1a.weir.v1.PauseWorkersReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_admin_proto_rawDescOnce sync.Once
@@ -1316,7 +1566,7 @@ func file_weir_v1_admin_proto_rawDescGZIP() []byte {
 	return file_weir_v1_admin_proto_rawDescData
 }
 
-var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_weir_v1_admin_proto_goTypes = []any{
 	(*AdminInitRequest)(nil),        // 0: weir.v1.AdminInitRequest
 	(*NewCapability)(nil),           // 1: weir.v1.NewCapability
@@ -1328,69 +1578,79 @@ var file_weir_v1_admin_proto_goTypes = []any{
 	(*ListPoolsRequest)(nil),        // 7: weir.v1.ListPoolsRequest
 	(*ListPoolsReply)(nil),          // 8: weir.v1.ListPoolsReply
 	(*GetPoolRequest)(nil),          // 9: weir.v1.GetPoolRequest
-	(*AddClientRequest)(nil),        // 10: weir.v1.AddClientRequest
-	(*RemoveClientRequest)(nil),     // 11: weir.v1.RemoveClientRequest
-	(*RemoveClientReply)(nil),       // 12: weir.v1.RemoveClientReply
-	(*ListClientsRequest)(nil),      // 13: weir.v1.ListClientsRequest
-	(*ListClientsReply)(nil),        // 14: weir.v1.ListClientsReply
-	(*CreateCapabilityRequest)(nil), // 15: weir.v1.CreateCapabilityRequest
-	(*ListCapabilitiesRequest)(nil), // 16: weir.v1.ListCapabilitiesRequest
-	(*ListCapabilitiesReply)(nil),   // 17: weir.v1.ListCapabilitiesReply
-	(*RevokeCapabilityRequest)(nil), // 18: weir.v1.RevokeCapabilityRequest
-	(*RevokeCapabilityReply)(nil),   // 19: weir.v1.RevokeCapabilityReply
-	(*ListWorkersRequest)(nil),      // 20: weir.v1.ListWorkersRequest
-	(*ListWorkersReply)(nil),        // 21: weir.v1.ListWorkersReply
-	(*ForgetWorkerRequest)(nil),     // 22: weir.v1.ForgetWorkerRequest
-	(*ForgetWorkerReply)(nil),       // 23: weir.v1.ForgetWorkerReply
-	(*Capability)(nil),              // 24: weir.v1.Capability
-	(*PoolConfig)(nil),              // 25: weir.v1.PoolConfig
-	(*Pool)(nil),                    // 26: weir.v1.Pool
-	(*Client)(nil),                  // 27: weir.v1.Client
-	(CapabilityKind)(0),             // 28: weir.v1.CapabilityKind
-	(*Worker)(nil),                  // 29: weir.v1.Worker
+	(*PausePoolRequest)(nil),        // 10: weir.v1.PausePoolRequest
+	(*SetClientRateRequest)(nil),    // 11: weir.v1.SetClientRateRequest
+	(*AddClientRequest)(nil),        // 12: weir.v1.AddClientRequest
+	(*RemoveClientRequest)(nil),     // 13: weir.v1.RemoveClientRequest
+	(*RemoveClientReply)(nil),       // 14: weir.v1.RemoveClientReply
+	(*ListClientsRequest)(nil),      // 15: weir.v1.ListClientsRequest
+	(*ListClientsReply)(nil),        // 16: weir.v1.ListClientsReply
+	(*CreateCapabilityRequest)(nil), // 17: weir.v1.CreateCapabilityRequest
+	(*ListCapabilitiesRequest)(nil), // 18: weir.v1.ListCapabilitiesRequest
+	(*ListCapabilitiesReply)(nil),   // 19: weir.v1.ListCapabilitiesReply
+	(*RevokeCapabilityRequest)(nil), // 20: weir.v1.RevokeCapabilityRequest
+	(*RevokeCapabilityReply)(nil),   // 21: weir.v1.RevokeCapabilityReply
+	(*ListWorkersRequest)(nil),      // 22: weir.v1.ListWorkersRequest
+	(*ListWorkersReply)(nil),        // 23: weir.v1.ListWorkersReply
+	(*ForgetWorkerRequest)(nil),     // 24: weir.v1.ForgetWorkerRequest
+	(*ForgetWorkerReply)(nil),       // 25: weir.v1.ForgetWorkerReply
+	(*PauseWorkersRequest)(nil),     // 26: weir.v1.PauseWorkersRequest
+	(*PauseWorkersReply)(nil),       // 27: weir.v1.PauseWorkersReply
+	(*Capability)(nil),              // 28: weir.v1.Capability
+	(*PoolConfig)(nil),              // 29: weir.v1.PoolConfig
+	(*Pool)(nil),                    // 30: weir.v1.Pool
+	(*Client)(nil),                  // 31: weir.v1.Client
+	(CapabilityKind)(0),             // 32: weir.v1.CapabilityKind
+	(*Worker)(nil),                  // 33: weir.v1.Worker
 }
 var file_weir_v1_admin_proto_depIdxs = []int32{
-	24, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
-	25, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	26, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
+	28, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
+	29, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	30, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
 	1,  // 3: weir.v1.CreatePoolReply.worker:type_name -> weir.v1.NewCapability
-	25, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	26, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
-	27, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
-	28, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
-	24, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
-	24, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
-	29, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
+	29, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	30, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
+	31, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
+	32, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
+	28, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
+	28, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
+	33, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
 	0,  // 11: weir.v1.AdminService.AdminInit:input_type -> weir.v1.AdminInitRequest
 	2,  // 12: weir.v1.AdminService.CreatePool:input_type -> weir.v1.CreatePoolRequest
 	4,  // 13: weir.v1.AdminService.UpdatePool:input_type -> weir.v1.UpdatePoolRequest
 	5,  // 14: weir.v1.AdminService.DeletePool:input_type -> weir.v1.DeletePoolRequest
 	7,  // 15: weir.v1.AdminService.ListPools:input_type -> weir.v1.ListPoolsRequest
 	9,  // 16: weir.v1.AdminService.GetPool:input_type -> weir.v1.GetPoolRequest
-	10, // 17: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
-	11, // 18: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
-	13, // 19: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
-	15, // 20: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
-	16, // 21: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
-	18, // 22: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
-	20, // 23: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	22, // 24: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
-	1,  // 25: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
-	3,  // 26: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
-	26, // 27: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
-	6,  // 28: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
-	8,  // 29: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
-	26, // 30: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
-	1,  // 31: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
-	12, // 32: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
-	14, // 33: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
-	1,  // 34: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
-	17, // 35: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
-	19, // 36: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
-	21, // 37: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
-	23, // 38: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
-	25, // [25:39] is the sub-list for method output_type
-	11, // [11:25] is the sub-list for method input_type
+	10, // 17: weir.v1.AdminService.PausePool:input_type -> weir.v1.PausePoolRequest
+	12, // 18: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
+	13, // 19: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
+	11, // 20: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
+	15, // 21: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
+	17, // 22: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
+	18, // 23: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
+	20, // 24: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
+	22, // 25: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	24, // 26: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
+	26, // 27: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
+	1,  // 28: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
+	3,  // 29: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
+	30, // 30: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
+	6,  // 31: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
+	8,  // 32: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
+	30, // 33: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
+	30, // 34: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
+	1,  // 35: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
+	14, // 36: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
+	31, // 37: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
+	16, // 38: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
+	1,  // 39: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
+	19, // 40: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
+	21, // 41: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
+	23, // 42: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
+	25, // 43: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
+	27, // 44: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
+	28, // [28:45] is the sub-list for method output_type
+	11, // [11:28] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1402,14 +1662,14 @@ func file_weir_v1_admin_proto_init() {
 		return
 	}
 	file_weir_v1_job_proto_init()
-	file_weir_v1_admin_proto_msgTypes[10].OneofWrappers = []any{}
+	file_weir_v1_admin_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_proto_rawDesc), len(file_weir_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,14 +27,17 @@ const (
 	AdminService_DeletePool_FullMethodName       = "/weir.v1.AdminService/DeletePool"
 	AdminService_ListPools_FullMethodName        = "/weir.v1.AdminService/ListPools"
 	AdminService_GetPool_FullMethodName          = "/weir.v1.AdminService/GetPool"
+	AdminService_PausePool_FullMethodName        = "/weir.v1.AdminService/PausePool"
 	AdminService_AddClient_FullMethodName        = "/weir.v1.AdminService/AddClient"
 	AdminService_RemoveClient_FullMethodName     = "/weir.v1.AdminService/RemoveClient"
+	AdminService_SetClientRate_FullMethodName    = "/weir.v1.AdminService/SetClientRate"
 	AdminService_ListClients_FullMethodName      = "/weir.v1.AdminService/ListClients"
 	AdminService_CreateCapability_FullMethodName = "/weir.v1.AdminService/CreateCapability"
 	AdminService_ListCapabilities_FullMethodName = "/weir.v1.AdminService/ListCapabilities"
 	AdminService_RevokeCapability_FullMethodName = "/weir.v1.AdminService/RevokeCapability"
 	AdminService_ListWorkers_FullMethodName      = "/weir.v1.AdminService/ListWorkers"
 	AdminService_ForgetWorker_FullMethodName     = "/weir.v1.AdminService/ForgetWorker"
+	AdminService_PauseWorkers_FullMethodName     = "/weir.v1.AdminService/PauseWorkers"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -49,14 +52,19 @@ type AdminServiceClient interface {
 	DeletePool(ctx context.Context, in *DeletePoolRequest, opts ...grpc.CallOption) (*DeletePoolReply, error)
 	ListPools(ctx context.Context, in *ListPoolsRequest, opts ...grpc.CallOption) (*ListPoolsReply, error)
 	GetPool(ctx context.Context, in *GetPoolRequest, opts ...grpc.CallOption) (*Pool, error)
+	// PausePool keeps the pool's jobs from starting, or ends that.
+	PausePool(ctx context.Context, in *PausePoolRequest, opts ...grpc.CallOption) (*Pool, error)
 	AddClient(ctx context.Context, in *AddClientRequest, opts ...grpc.CallOption) (*NewCapability, error)
 	RemoveClient(ctx context.Context, in *RemoveClientRequest, opts ...grpc.CallOption) (*RemoveClientReply, error)
+	SetClientRate(ctx context.Context, in *SetClientRateRequest, opts ...grpc.CallOption) (*Client, error)
 	ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsReply, error)
 	CreateCapability(ctx context.Context, in *CreateCapabilityRequest, opts ...grpc.CallOption) (*NewCapability, error)
 	ListCapabilities(ctx context.Context, in *ListCapabilitiesRequest, opts ...grpc.CallOption) (*ListCapabilitiesReply, error)
 	RevokeCapability(ctx context.Context, in *RevokeCapabilityRequest, opts ...grpc.CallOption) (*RevokeCapabilityReply, error)
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersReply, error)
 	ForgetWorker(ctx context.Context, in *ForgetWorkerRequest, opts ...grpc.CallOption) (*ForgetWorkerReply, error)
+	// PauseWorkers keeps new jobs from workers, or ends that. What runs goes on.
+	PauseWorkers(ctx context.Context, in *PauseWorkersRequest, opts ...grpc.CallOption) (*PauseWorkersReply, error)
 }
 
 type adminServiceClient struct {
@@ -127,6 +135,16 @@ func (c *adminServiceClient) GetPool(ctx context.Context, in *GetPoolRequest, op
 	return out, nil
 }
 
+func (c *adminServiceClient) PausePool(ctx context.Context, in *PausePoolRequest, opts ...grpc.CallOption) (*Pool, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Pool)
+	err := c.cc.Invoke(ctx, AdminService_PausePool_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) AddClient(ctx context.Context, in *AddClientRequest, opts ...grpc.CallOption) (*NewCapability, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(NewCapability)
@@ -141,6 +159,16 @@ func (c *adminServiceClient) RemoveClient(ctx context.Context, in *RemoveClientR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveClientReply)
 	err := c.cc.Invoke(ctx, AdminService_RemoveClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SetClientRate(ctx context.Context, in *SetClientRateRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AdminService_SetClientRate_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +235,16 @@ func (c *adminServiceClient) ForgetWorker(ctx context.Context, in *ForgetWorkerR
 	return out, nil
 }
 
+func (c *adminServiceClient) PauseWorkers(ctx context.Context, in *PauseWorkersRequest, opts ...grpc.CallOption) (*PauseWorkersReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseWorkersReply)
+	err := c.cc.Invoke(ctx, AdminService_PauseWorkers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -219,14 +257,19 @@ type AdminServiceServer interface {
 	DeletePool(context.Context, *DeletePoolRequest) (*DeletePoolReply, error)
 	ListPools(context.Context, *ListPoolsRequest) (*ListPoolsReply, error)
 	GetPool(context.Context, *GetPoolRequest) (*Pool, error)
+	// PausePool keeps the pool's jobs from starting, or ends that.
+	PausePool(context.Context, *PausePoolRequest) (*Pool, error)
 	AddClient(context.Context, *AddClientRequest) (*NewCapability, error)
 	RemoveClient(context.Context, *RemoveClientRequest) (*RemoveClientReply, error)
+	SetClientRate(context.Context, *SetClientRateRequest) (*Client, error)
 	ListClients(context.Context, *ListClientsRequest) (*ListClientsReply, error)
 	CreateCapability(context.Context, *CreateCapabilityRequest) (*NewCapability, error)
 	ListCapabilities(context.Context, *ListCapabilitiesRequest) (*ListCapabilitiesReply, error)
 	RevokeCapability(context.Context, *RevokeCapabilityRequest) (*RevokeCapabilityReply, error)
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersReply, error)
 	ForgetWorker(context.Context, *ForgetWorkerRequest) (*ForgetWorkerReply, error)
+	// PauseWorkers keeps new jobs from workers, or ends that. What runs goes on.
+	PauseWorkers(context.Context, *PauseWorkersRequest) (*PauseWorkersReply, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -255,11 +298,17 @@ func (UnimplementedAdminServiceServer) ListPools(context.Context, *ListPoolsRequ
 func (UnimplementedAdminServiceServer) GetPool(context.Context, *GetPoolRequest) (*Pool, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPool not implemented")
 }
+func (UnimplementedAdminServiceServer) PausePool(context.Context, *PausePoolRequest) (*Pool, error) {
+	return nil, status.Error(codes.Unimplemented, "method PausePool not implemented")
+}
 func (UnimplementedAdminServiceServer) AddClient(context.Context, *AddClientRequest) (*NewCapability, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddClient not implemented")
 }
 func (UnimplementedAdminServiceServer) RemoveClient(context.Context, *RemoveClientRequest) (*RemoveClientReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveClient not implemented")
+}
+func (UnimplementedAdminServiceServer) SetClientRate(context.Context, *SetClientRateRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetClientRate not implemented")
 }
 func (UnimplementedAdminServiceServer) ListClients(context.Context, *ListClientsRequest) (*ListClientsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListClients not implemented")
@@ -278,6 +327,9 @@ func (UnimplementedAdminServiceServer) ListWorkers(context.Context, *ListWorkers
 }
 func (UnimplementedAdminServiceServer) ForgetWorker(context.Context, *ForgetWorkerRequest) (*ForgetWorkerReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForgetWorker not implemented")
+}
+func (UnimplementedAdminServiceServer) PauseWorkers(context.Context, *PauseWorkersRequest) (*PauseWorkersReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseWorkers not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -408,6 +460,24 @@ func _AdminService_GetPool_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_PausePool_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PausePoolRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PausePool(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PausePool_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PausePool(ctx, req.(*PausePoolRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_AddClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AddClientRequest)
 	if err := dec(in); err != nil {
@@ -440,6 +510,24 @@ func _AdminService_RemoveClient_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).RemoveClient(ctx, req.(*RemoveClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SetClientRate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetClientRateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetClientRate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetClientRate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetClientRate(ctx, req.(*SetClientRateRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -552,6 +640,24 @@ func _AdminService_ForgetWorker_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_PauseWorkers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseWorkersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PauseWorkers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PauseWorkers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PauseWorkers(ctx, req.(*PauseWorkersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -584,12 +690,20 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_GetPool_Handler,
 		},
 		{
+			MethodName: "PausePool",
+			Handler:    _AdminService_PausePool_Handler,
+		},
+		{
 			MethodName: "AddClient",
 			Handler:    _AdminService_AddClient_Handler,
 		},
 		{
 			MethodName: "RemoveClient",
 			Handler:    _AdminService_RemoveClient_Handler,
+		},
+		{
+			MethodName: "SetClientRate",
+			Handler:    _AdminService_SetClientRate_Handler,
 		},
 		{
 			MethodName: "ListClients",
@@ -614,6 +728,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForgetWorker",
 			Handler:    _AdminService_ForgetWorker_Handler,
+		},
+		{
+			MethodName: "PauseWorkers",
+			Handler:    _AdminService_PauseWorkers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

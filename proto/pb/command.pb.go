@@ -55,6 +55,8 @@ type Command struct {
 	//	*Command_RevokeCapability
 	//	*Command_SetFeatureLevel
 	//	*Command_BumpEpoch
+	//	*Command_PauseWorkers
+	//	*Command_PausePool
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -316,6 +318,24 @@ func (x *Command) GetBumpEpoch() *BumpEpoch {
 	return nil
 }
 
+func (x *Command) GetPauseWorkers() *PauseWorkers {
+	if x != nil {
+		if x, ok := x.Op.(*Command_PauseWorkers); ok {
+			return x.PauseWorkers
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPausePool() *PausePool {
+	if x != nil {
+		if x, ok := x.Op.(*Command_PausePool); ok {
+			return x.PausePool
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -408,6 +428,14 @@ type Command_BumpEpoch struct {
 	BumpEpoch *BumpEpoch `protobuf:"bytes,31,opt,name=bump_epoch,json=bumpEpoch,proto3,oneof"`
 }
 
+type Command_PauseWorkers struct {
+	PauseWorkers *PauseWorkers `protobuf:"bytes,32,opt,name=pause_workers,json=pauseWorkers,proto3,oneof"`
+}
+
+type Command_PausePool struct {
+	PausePool *PausePool `protobuf:"bytes,33,opt,name=pause_pool,json=pausePool,proto3,oneof"`
+}
+
 func (*Command_SubmitJob) isCommand_Op() {}
 
 func (*Command_GrantLease) isCommand_Op() {}
@@ -451,6 +479,10 @@ func (*Command_RevokeCapability) isCommand_Op() {}
 func (*Command_SetFeatureLevel) isCommand_Op() {}
 
 func (*Command_BumpEpoch) isCommand_Op() {}
+
+func (*Command_PauseWorkers) isCommand_Op() {}
+
+func (*Command_PausePool) isCommand_Op() {}
 
 type Actor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1039,7 +1071,7 @@ func (x *ExpireLog) GetAttempt() uint32 {
 type ExpireLease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
-	Why           OutcomeKind            `protobuf:"varint,2,opt,name=why,proto3,enum=weir.v1.OutcomeKind" json:"why,omitempty"` // WORKER_LOST or WORKER_REVOKED
+	Why           OutcomeKind            `protobuf:"varint,2,opt,name=why,proto3,enum=weir.v1.OutcomeKind" json:"why,omitempty"` // WORKER_LOST, WORKER_REVOKED or EVICTED
 	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1382,6 +1414,137 @@ func (x *ForgetWorker) GetName() string {
 	return ""
 }
 
+// PauseWorkers keeps new jobs from workers of a pool, or ends that. It changes all
+// of them, or none when one is not there.
+type PauseWorkers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Names         []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	Resume        bool                   `protobuf:"varint,3,opt,name=resume,proto3" json:"resume,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseWorkers) Reset() {
+	*x = PauseWorkers{}
+	mi := &file_weir_v1_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseWorkers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseWorkers) ProtoMessage() {}
+
+func (x *PauseWorkers) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseWorkers.ProtoReflect.Descriptor instead.
+func (*PauseWorkers) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PauseWorkers) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *PauseWorkers) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *PauseWorkers) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *PauseWorkers) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PausePool keeps every job of a pool from starting, or ends that.
+type PausePool struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Resume        bool                   `protobuf:"varint,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PausePool) Reset() {
+	*x = PausePool{}
+	mi := &file_weir_v1_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PausePool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PausePool) ProtoMessage() {}
+
+func (x *PausePool) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PausePool.ProtoReflect.Descriptor instead.
+func (*PausePool) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PausePool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PausePool) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *PausePool) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type CreatePool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1392,7 +1555,7 @@ type CreatePool struct {
 
 func (x *CreatePool) Reset() {
 	*x = CreatePool{}
-	mi := &file_weir_v1_command_proto_msgTypes[16]
+	mi := &file_weir_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1567,7 @@ func (x *CreatePool) String() string {
 func (*CreatePool) ProtoMessage() {}
 
 func (x *CreatePool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[16]
+	mi := &file_weir_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1580,7 @@ func (x *CreatePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePool.ProtoReflect.Descriptor instead.
 func (*CreatePool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreatePool) GetName() string {
@@ -1444,7 +1607,7 @@ type UpdatePool struct {
 
 func (x *UpdatePool) Reset() {
 	*x = UpdatePool{}
-	mi := &file_weir_v1_command_proto_msgTypes[17]
+	mi := &file_weir_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1619,7 @@ func (x *UpdatePool) String() string {
 func (*UpdatePool) ProtoMessage() {}
 
 func (x *UpdatePool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[17]
+	mi := &file_weir_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1632,7 @@ func (x *UpdatePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePool.ProtoReflect.Descriptor instead.
 func (*UpdatePool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdatePool) GetName() string {
@@ -1495,7 +1658,7 @@ type DeletePool struct {
 
 func (x *DeletePool) Reset() {
 	*x = DeletePool{}
-	mi := &file_weir_v1_command_proto_msgTypes[18]
+	mi := &file_weir_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1670,7 @@ func (x *DeletePool) String() string {
 func (*DeletePool) ProtoMessage() {}
 
 func (x *DeletePool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[18]
+	mi := &file_weir_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1683,7 @@ func (x *DeletePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePool.ProtoReflect.Descriptor instead.
 func (*DeletePool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeletePool) GetName() string {
@@ -1540,7 +1703,7 @@ type AddClient struct {
 
 func (x *AddClient) Reset() {
 	*x = AddClient{}
-	mi := &file_weir_v1_command_proto_msgTypes[19]
+	mi := &file_weir_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1715,7 @@ func (x *AddClient) String() string {
 func (*AddClient) ProtoMessage() {}
 
 func (x *AddClient) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[19]
+	mi := &file_weir_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1728,7 @@ func (x *AddClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddClient.ProtoReflect.Descriptor instead.
 func (*AddClient) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AddClient) GetName() string {
@@ -1591,7 +1754,7 @@ type RemoveClient struct {
 
 func (x *RemoveClient) Reset() {
 	*x = RemoveClient{}
-	mi := &file_weir_v1_command_proto_msgTypes[20]
+	mi := &file_weir_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1766,7 @@ func (x *RemoveClient) String() string {
 func (*RemoveClient) ProtoMessage() {}
 
 func (x *RemoveClient) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[20]
+	mi := &file_weir_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1779,7 @@ func (x *RemoveClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClient.ProtoReflect.Descriptor instead.
 func (*RemoveClient) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveClient) GetName() string {
@@ -1636,7 +1799,7 @@ type SetClientRate struct {
 
 func (x *SetClientRate) Reset() {
 	*x = SetClientRate{}
-	mi := &file_weir_v1_command_proto_msgTypes[21]
+	mi := &file_weir_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1811,7 @@ func (x *SetClientRate) String() string {
 func (*SetClientRate) ProtoMessage() {}
 
 func (x *SetClientRate) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[21]
+	mi := &file_weir_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1824,7 @@ func (x *SetClientRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetClientRate.ProtoReflect.Descriptor instead.
 func (*SetClientRate) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetClientRate) GetName() string {
@@ -1689,7 +1852,7 @@ type CreateCapability struct {
 
 func (x *CreateCapability) Reset() {
 	*x = CreateCapability{}
-	mi := &file_weir_v1_command_proto_msgTypes[22]
+	mi := &file_weir_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1864,7 @@ func (x *CreateCapability) String() string {
 func (*CreateCapability) ProtoMessage() {}
 
 func (x *CreateCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[22]
+	mi := &file_weir_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1877,7 @@ func (x *CreateCapability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCapability.ProtoReflect.Descriptor instead.
 func (*CreateCapability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CreateCapability) GetCapability() *Capability {
@@ -1747,7 +1910,7 @@ type RevokeCapability struct {
 
 func (x *RevokeCapability) Reset() {
 	*x = RevokeCapability{}
-	mi := &file_weir_v1_command_proto_msgTypes[23]
+	mi := &file_weir_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1922,7 @@ func (x *RevokeCapability) String() string {
 func (*RevokeCapability) ProtoMessage() {}
 
 func (x *RevokeCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[23]
+	mi := &file_weir_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1935,7 @@ func (x *RevokeCapability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCapability.ProtoReflect.Descriptor instead.
 func (*RevokeCapability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RevokeCapability) GetId() string {
@@ -1791,7 +1954,7 @@ type SetFeatureLevel struct {
 
 func (x *SetFeatureLevel) Reset() {
 	*x = SetFeatureLevel{}
-	mi := &file_weir_v1_command_proto_msgTypes[24]
+	mi := &file_weir_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1966,7 @@ func (x *SetFeatureLevel) String() string {
 func (*SetFeatureLevel) ProtoMessage() {}
 
 func (x *SetFeatureLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[24]
+	mi := &file_weir_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1979,7 @@ func (x *SetFeatureLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFeatureLevel.ProtoReflect.Descriptor instead.
 func (*SetFeatureLevel) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetFeatureLevel) GetLevel() uint32 {
@@ -1836,7 +1999,7 @@ type BumpEpoch struct {
 
 func (x *BumpEpoch) Reset() {
 	*x = BumpEpoch{}
-	mi := &file_weir_v1_command_proto_msgTypes[25]
+	mi := &file_weir_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2011,7 @@ func (x *BumpEpoch) String() string {
 func (*BumpEpoch) ProtoMessage() {}
 
 func (x *BumpEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[25]
+	mi := &file_weir_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,15 +2024,14 @@ func (x *BumpEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BumpEpoch.ProtoReflect.Descriptor instead.
 func (*BumpEpoch) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 var File_weir_v1_command_proto protoreflect.FileDescriptor
 
 const file_weir_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x15weir/v1/command.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xdf\n" +
-	"\n" +
+	"\x15weir/v1/command.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xd2\v\n" +
 	"\aCommand\x12 \n" +
 	"\fissued_at_ms\x18\x01 \x01(\x03R\n" +
 	"issuedAtMs\x12\x1b\n" +
@@ -1906,7 +2068,10 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x11revoke_capability\x18\x1d \x01(\v2\x19.weir.v1.RevokeCapabilityH\x00R\x10revokeCapability\x12F\n" +
 	"\x11set_feature_level\x18\x1e \x01(\v2\x18.weir.v1.SetFeatureLevelH\x00R\x0fsetFeatureLevel\x123\n" +
 	"\n" +
-	"bump_epoch\x18\x1f \x01(\v2\x12.weir.v1.BumpEpochH\x00R\tbumpEpochB\x04\n" +
+	"bump_epoch\x18\x1f \x01(\v2\x12.weir.v1.BumpEpochH\x00R\tbumpEpoch\x12<\n" +
+	"\rpause_workers\x18  \x01(\v2\x15.weir.v1.PauseWorkersH\x00R\fpauseWorkers\x123\n" +
+	"\n" +
+	"pause_pool\x18! \x01(\v2\x12.weir.v1.PausePoolH\x00R\tpausePoolB\x04\n" +
 	"\x02op\";\n" +
 	"\x05Actor\x12\x1e\n" +
 	"\n" +
@@ -1982,7 +2147,16 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"capability\"6\n" +
 	"\fForgetWorker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"M\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"h\n" +
+	"\fPauseWorkers\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x12\x16\n" +
+	"\x06resume\x18\x03 \x01(\bR\x06resume\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"O\n" +
+	"\tPausePool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
 	"\n" +
 	"CreatePool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
@@ -2027,7 +2201,7 @@ func file_weir_v1_command_proto_rawDescGZIP() []byte {
 	return file_weir_v1_command_proto_rawDescData
 }
 
-var file_weir_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_weir_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_weir_v1_command_proto_goTypes = []any{
 	(*Command)(nil),          // 0: weir.v1.Command
 	(*Actor)(nil),            // 1: weir.v1.Actor
@@ -2045,21 +2219,23 @@ var file_weir_v1_command_proto_goTypes = []any{
 	(*Tick)(nil),             // 13: weir.v1.Tick
 	(*RegisterWorker)(nil),   // 14: weir.v1.RegisterWorker
 	(*ForgetWorker)(nil),     // 15: weir.v1.ForgetWorker
-	(*CreatePool)(nil),       // 16: weir.v1.CreatePool
-	(*UpdatePool)(nil),       // 17: weir.v1.UpdatePool
-	(*DeletePool)(nil),       // 18: weir.v1.DeletePool
-	(*AddClient)(nil),        // 19: weir.v1.AddClient
-	(*RemoveClient)(nil),     // 20: weir.v1.RemoveClient
-	(*SetClientRate)(nil),    // 21: weir.v1.SetClientRate
-	(*CreateCapability)(nil), // 22: weir.v1.CreateCapability
-	(*RevokeCapability)(nil), // 23: weir.v1.RevokeCapability
-	(*SetFeatureLevel)(nil),  // 24: weir.v1.SetFeatureLevel
-	(*BumpEpoch)(nil),        // 25: weir.v1.BumpEpoch
-	(*Label)(nil),            // 26: weir.v1.Label
-	(*Outcome)(nil),          // 27: weir.v1.Outcome
-	(OutcomeKind)(0),         // 28: weir.v1.OutcomeKind
-	(*PoolConfig)(nil),       // 29: weir.v1.PoolConfig
-	(*Capability)(nil),       // 30: weir.v1.Capability
+	(*PauseWorkers)(nil),     // 16: weir.v1.PauseWorkers
+	(*PausePool)(nil),        // 17: weir.v1.PausePool
+	(*CreatePool)(nil),       // 18: weir.v1.CreatePool
+	(*UpdatePool)(nil),       // 19: weir.v1.UpdatePool
+	(*DeletePool)(nil),       // 20: weir.v1.DeletePool
+	(*AddClient)(nil),        // 21: weir.v1.AddClient
+	(*RemoveClient)(nil),     // 22: weir.v1.RemoveClient
+	(*SetClientRate)(nil),    // 23: weir.v1.SetClientRate
+	(*CreateCapability)(nil), // 24: weir.v1.CreateCapability
+	(*RevokeCapability)(nil), // 25: weir.v1.RevokeCapability
+	(*SetFeatureLevel)(nil),  // 26: weir.v1.SetFeatureLevel
+	(*BumpEpoch)(nil),        // 27: weir.v1.BumpEpoch
+	(*Label)(nil),            // 28: weir.v1.Label
+	(*Outcome)(nil),          // 29: weir.v1.Outcome
+	(OutcomeKind)(0),         // 30: weir.v1.OutcomeKind
+	(*PoolConfig)(nil),       // 31: weir.v1.PoolConfig
+	(*Capability)(nil),       // 32: weir.v1.Capability
 }
 var file_weir_v1_command_proto_depIdxs = []int32{
 	1,  // 0: weir.v1.Command.actor:type_name -> weir.v1.Actor
@@ -2075,31 +2251,33 @@ var file_weir_v1_command_proto_depIdxs = []int32{
 	13, // 10: weir.v1.Command.tick:type_name -> weir.v1.Tick
 	14, // 11: weir.v1.Command.register_worker:type_name -> weir.v1.RegisterWorker
 	15, // 12: weir.v1.Command.forget_worker:type_name -> weir.v1.ForgetWorker
-	16, // 13: weir.v1.Command.create_pool:type_name -> weir.v1.CreatePool
-	17, // 14: weir.v1.Command.update_pool:type_name -> weir.v1.UpdatePool
-	18, // 15: weir.v1.Command.delete_pool:type_name -> weir.v1.DeletePool
-	19, // 16: weir.v1.Command.add_client:type_name -> weir.v1.AddClient
-	20, // 17: weir.v1.Command.remove_client:type_name -> weir.v1.RemoveClient
-	21, // 18: weir.v1.Command.set_client_rate:type_name -> weir.v1.SetClientRate
-	22, // 19: weir.v1.Command.create_capability:type_name -> weir.v1.CreateCapability
-	23, // 20: weir.v1.Command.revoke_capability:type_name -> weir.v1.RevokeCapability
-	24, // 21: weir.v1.Command.set_feature_level:type_name -> weir.v1.SetFeatureLevel
-	25, // 22: weir.v1.Command.bump_epoch:type_name -> weir.v1.BumpEpoch
-	2,  // 23: weir.v1.SubmitJob.key:type_name -> weir.v1.RequestKey
-	26, // 24: weir.v1.SubmitJob.labels:type_name -> weir.v1.Label
-	5,  // 25: weir.v1.FinishAttempt.holder:type_name -> weir.v1.Holder
-	27, // 26: weir.v1.FinishAttempt.outcome:type_name -> weir.v1.Outcome
-	5,  // 27: weir.v1.SealLog.holder:type_name -> weir.v1.Holder
-	28, // 28: weir.v1.ExpireLease.why:type_name -> weir.v1.OutcomeKind
-	26, // 29: weir.v1.RegisterWorker.labels:type_name -> weir.v1.Label
-	29, // 30: weir.v1.CreatePool.config:type_name -> weir.v1.PoolConfig
-	29, // 31: weir.v1.UpdatePool.config:type_name -> weir.v1.PoolConfig
-	30, // 32: weir.v1.CreateCapability.capability:type_name -> weir.v1.Capability
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	18, // 13: weir.v1.Command.create_pool:type_name -> weir.v1.CreatePool
+	19, // 14: weir.v1.Command.update_pool:type_name -> weir.v1.UpdatePool
+	20, // 15: weir.v1.Command.delete_pool:type_name -> weir.v1.DeletePool
+	21, // 16: weir.v1.Command.add_client:type_name -> weir.v1.AddClient
+	22, // 17: weir.v1.Command.remove_client:type_name -> weir.v1.RemoveClient
+	23, // 18: weir.v1.Command.set_client_rate:type_name -> weir.v1.SetClientRate
+	24, // 19: weir.v1.Command.create_capability:type_name -> weir.v1.CreateCapability
+	25, // 20: weir.v1.Command.revoke_capability:type_name -> weir.v1.RevokeCapability
+	26, // 21: weir.v1.Command.set_feature_level:type_name -> weir.v1.SetFeatureLevel
+	27, // 22: weir.v1.Command.bump_epoch:type_name -> weir.v1.BumpEpoch
+	16, // 23: weir.v1.Command.pause_workers:type_name -> weir.v1.PauseWorkers
+	17, // 24: weir.v1.Command.pause_pool:type_name -> weir.v1.PausePool
+	2,  // 25: weir.v1.SubmitJob.key:type_name -> weir.v1.RequestKey
+	28, // 26: weir.v1.SubmitJob.labels:type_name -> weir.v1.Label
+	5,  // 27: weir.v1.FinishAttempt.holder:type_name -> weir.v1.Holder
+	29, // 28: weir.v1.FinishAttempt.outcome:type_name -> weir.v1.Outcome
+	5,  // 29: weir.v1.SealLog.holder:type_name -> weir.v1.Holder
+	30, // 30: weir.v1.ExpireLease.why:type_name -> weir.v1.OutcomeKind
+	28, // 31: weir.v1.RegisterWorker.labels:type_name -> weir.v1.Label
+	31, // 32: weir.v1.CreatePool.config:type_name -> weir.v1.PoolConfig
+	31, // 33: weir.v1.UpdatePool.config:type_name -> weir.v1.PoolConfig
+	32, // 34: weir.v1.CreateCapability.capability:type_name -> weir.v1.Capability
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_command_proto_init() }
@@ -2131,6 +2309,8 @@ func file_weir_v1_command_proto_init() {
 		(*Command_RevokeCapability)(nil),
 		(*Command_SetFeatureLevel)(nil),
 		(*Command_BumpEpoch)(nil),
+		(*Command_PauseWorkers)(nil),
+		(*Command_PausePool)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2138,7 +2318,7 @@ func file_weir_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_command_proto_rawDesc), len(file_weir_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -87,27 +87,29 @@ const (
 	OutcomeKind_OUTCOME_SUCCEEDED        OutcomeKind = 1
 	OutcomeKind_OUTCOME_FAILED           OutcomeKind = 2 // the build itself failed: exit code, signal, bad context
 	OutcomeKind_OUTCOME_CANCELLED        OutcomeKind = 3
-	OutcomeKind_OUTCOME_TIMED_OUT        OutcomeKind = 4 // the time limit of the job
-	OutcomeKind_OUTCOME_WORKER_LOST      OutcomeKind = 5 // silent past the lease's time to live
-	OutcomeKind_OUTCOME_WORKER_RESTARTED OutcomeKind = 6 // the worker came back without the attempt
-	OutcomeKind_OUTCOME_WORKER_ERROR     OutcomeKind = 7 // the worker could not run it (disk, git server, ...)
-	OutcomeKind_OUTCOME_WORKER_REVOKED   OutcomeKind = 8 // the worker's capability was revoked; not a failed attempt
-	OutcomeKind_OUTCOME_LOST             OutcomeKind = 9 // of a job: every attempt was lost
+	OutcomeKind_OUTCOME_TIMED_OUT        OutcomeKind = 4  // the time limit of the job
+	OutcomeKind_OUTCOME_WORKER_LOST      OutcomeKind = 5  // silent past the lease's time to live
+	OutcomeKind_OUTCOME_WORKER_RESTARTED OutcomeKind = 6  // the worker came back without the attempt
+	OutcomeKind_OUTCOME_WORKER_ERROR     OutcomeKind = 7  // the worker could not run it (disk, git server, ...)
+	OutcomeKind_OUTCOME_WORKER_REVOKED   OutcomeKind = 8  // the worker's capability was revoked; not a failed attempt
+	OutcomeKind_OUTCOME_LOST             OutcomeKind = 9  // of a job: every attempt was lost
+	OutcomeKind_OUTCOME_EVICTED          OutcomeKind = 10 // an operator took the job off the worker; not a failed attempt
 )
 
 // Enum value maps for OutcomeKind.
 var (
 	OutcomeKind_name = map[int32]string{
-		0: "OUTCOME_UNSPECIFIED",
-		1: "OUTCOME_SUCCEEDED",
-		2: "OUTCOME_FAILED",
-		3: "OUTCOME_CANCELLED",
-		4: "OUTCOME_TIMED_OUT",
-		5: "OUTCOME_WORKER_LOST",
-		6: "OUTCOME_WORKER_RESTARTED",
-		7: "OUTCOME_WORKER_ERROR",
-		8: "OUTCOME_WORKER_REVOKED",
-		9: "OUTCOME_LOST",
+		0:  "OUTCOME_UNSPECIFIED",
+		1:  "OUTCOME_SUCCEEDED",
+		2:  "OUTCOME_FAILED",
+		3:  "OUTCOME_CANCELLED",
+		4:  "OUTCOME_TIMED_OUT",
+		5:  "OUTCOME_WORKER_LOST",
+		6:  "OUTCOME_WORKER_RESTARTED",
+		7:  "OUTCOME_WORKER_ERROR",
+		8:  "OUTCOME_WORKER_REVOKED",
+		9:  "OUTCOME_LOST",
+		10: "OUTCOME_EVICTED",
 	}
 	OutcomeKind_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED":      0,
@@ -120,6 +122,7 @@ var (
 		"OUTCOME_WORKER_ERROR":     7,
 		"OUTCOME_WORKER_REVOKED":   8,
 		"OUTCOME_LOST":             9,
+		"OUTCOME_EVICTED":          10,
 	}
 )
 
@@ -1396,6 +1399,7 @@ type Pool struct {
 	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Config    *PoolConfig            `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
 	CreatedMs int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	Pause     *Pause                 `protobuf:"bytes,4,opt,name=pause,proto3" json:"pause,omitempty"` // present while none of its jobs may start
 	// Counts, filled in answers only.
 	Queued           int64       `protobuf:"varint,10,opt,name=queued,proto3" json:"queued,omitempty"`
 	Running          int64       `protobuf:"varint,11,opt,name=running,proto3" json:"running,omitempty"`
@@ -1457,6 +1461,13 @@ func (x *Pool) GetCreatedMs() int64 {
 		return x.CreatedMs
 	}
 	return 0
+}
+
+func (x *Pool) GetPause() *Pause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
 }
 
 func (x *Pool) GetQueued() int64 {
@@ -1657,6 +1668,59 @@ func (x *PoolConfig) GetSteal() Switch {
 	return Switch_SWITCH_UNSPECIFIED
 }
 
+// Pause is an operator's order that nothing more starts.
+type Pause struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceMs       int64                  `protobuf:"varint,1,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pause) Reset() {
+	*x = Pause{}
+	mi := &file_weir_v1_job_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pause) ProtoMessage() {}
+
+func (x *Pause) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pause.ProtoReflect.Descriptor instead.
+func (*Pause) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Pause) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Pause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Worker struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Pool        string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -1665,9 +1729,10 @@ type Worker struct {
 	Labels      []*Label               `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty"`
 	Version     string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
 	FirstSeenMs int64                  `protobuf:"varint,6,opt,name=first_seen_ms,json=firstSeenMs,proto3" json:"first_seen_ms,omitempty"`
+	Pause       *Pause                 `protobuf:"bytes,7,opt,name=pause,proto3" json:"pause,omitempty"` // present while an operator keeps new jobs from it
 	// Leader memory, filled in answers only.
 	Connected      bool   `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
-	State          string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"` // ready, draining, silent, disconnected
+	State          string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"` // ready, paused, draining, silent, disconnected
 	Running        uint32 `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`
 	LastHeardMsAgo int64  `protobuf:"varint,13,opt,name=last_heard_ms_ago,json=lastHeardMsAgo,proto3" json:"last_heard_ms_ago,omitempty"`
 	RelayedBy      string `protobuf:"bytes,14,opt,name=relayed_by,json=relayedBy,proto3" json:"relayed_by,omitempty"` // a node's name, when it cannot reach the leader itself
@@ -1677,7 +1742,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weir_v1_job_proto_msgTypes[15]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1754,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[15]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1767,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Worker) GetPool() string {
@@ -1745,6 +1810,13 @@ func (x *Worker) GetFirstSeenMs() int64 {
 		return x.FirstSeenMs
 	}
 	return 0
+}
+
+func (x *Worker) GetPause() *Pause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
 }
 
 func (x *Worker) GetConnected() bool {
@@ -1793,7 +1865,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_weir_v1_job_proto_msgTypes[16]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1877,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[16]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +1890,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Client) GetName() string {
@@ -1858,7 +1930,7 @@ type Capability struct {
 
 func (x *Capability) Reset() {
 	*x = Capability{}
-	mi := &file_weir_v1_job_proto_msgTypes[17]
+	mi := &file_weir_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +1942,7 @@ func (x *Capability) String() string {
 func (*Capability) ProtoMessage() {}
 
 func (x *Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[17]
+	mi := &file_weir_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +1955,7 @@ func (x *Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capability.ProtoReflect.Descriptor instead.
 func (*Capability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Capability) GetId() string {
@@ -2040,12 +2112,13 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"cache_hint\x18\f \x01(\tR\tcacheHint\x12\x16\n" +
 	"\x06urgent\x18\r \x01(\bR\x06urgent\x12\x14\n" +
 	"\x05slots\x18\x0e \x01(\rR\x05slots\x12\"\n" +
-	"\rfair_start_ms\x18\x0f \x01(\x03R\vfairStartMs\"\xd6\x02\n" +
+	"\rfair_start_ms\x18\x0f \x01(\x03R\vfairStartMs\"\xfc\x02\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x16\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12$\n" +
+	"\x05pause\x18\x04 \x01(\v2\x0e.weir.v1.PauseR\x05pause\x12\x16\n" +
 	"\x06queued\x18\n" +
 	" \x01(\x03R\x06queued\x12\x18\n" +
 	"\arunning\x18\v \x01(\x03R\arunning\x12\x18\n" +
@@ -2074,14 +2147,18 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x0ecached_cost_ms\x18\v \x01(\x03R\fcachedCostMs\x12(\n" +
 	"\x10uncached_cost_ms\x18\f \x01(\x03R\x0euncachedCostMs\x12%\n" +
 	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\x12%\n" +
-	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\"\xc4\x02\n" +
+	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\":\n" +
+	"\x05Pause\x12\x19\n" +
+	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xea\x02\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05slots\x18\x03 \x01(\rR\x05slots\x12&\n" +
 	"\x06labels\x18\x04 \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12\"\n" +
-	"\rfirst_seen_ms\x18\x06 \x01(\x03R\vfirstSeenMs\x12\x1c\n" +
+	"\rfirst_seen_ms\x18\x06 \x01(\x03R\vfirstSeenMs\x12$\n" +
+	"\x05pause\x18\a \x01(\v2\x0e.weir.v1.PauseR\x05pause\x12\x1c\n" +
 	"\tconnected\x18\n" +
 	" \x01(\bR\tconnected\x12\x14\n" +
 	"\x05state\x18\v \x01(\tR\x05state\x12\x18\n" +
@@ -2110,7 +2187,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n" +
 	"\x11JOB_STATE_BACKOFF\x10\x02\x12\x15\n" +
 	"\x11JOB_STATE_RUNNING\x10\x03\x12\x15\n" +
-	"\x11JOB_STATE_SETTLED\x10\x04*\xfe\x01\n" +
+	"\x11JOB_STATE_SETTLED\x10\x04*\x93\x02\n" +
 	"\vOutcomeKind\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n" +
@@ -2121,7 +2198,9 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x18OUTCOME_WORKER_RESTARTED\x10\x06\x12\x18\n" +
 	"\x14OUTCOME_WORKER_ERROR\x10\a\x12\x1a\n" +
 	"\x16OUTCOME_WORKER_REVOKED\x10\b\x12\x10\n" +
-	"\fOUTCOME_LOST\x10\t*?\n" +
+	"\fOUTCOME_LOST\x10\t\x12\x13\n" +
+	"\x0fOUTCOME_EVICTED\x10\n" +
+	"*?\n" +
 	"\x06Switch\x12\x16\n" +
 	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSWITCH_ON\x10\x01\x12\x0e\n" +
@@ -2148,7 +2227,7 @@ func file_weir_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_weir_v1_job_proto_goTypes = []any{
 	(JobState)(0),       // 0: weir.v1.JobState
 	(OutcomeKind)(0),    // 1: weir.v1.OutcomeKind
@@ -2169,9 +2248,10 @@ var file_weir_v1_job_proto_goTypes = []any{
 	(*Job)(nil),         // 16: weir.v1.Job
 	(*Pool)(nil),        // 17: weir.v1.Pool
 	(*PoolConfig)(nil),  // 18: weir.v1.PoolConfig
-	(*Worker)(nil),      // 19: weir.v1.Worker
-	(*Client)(nil),      // 20: weir.v1.Client
-	(*Capability)(nil),  // 21: weir.v1.Capability
+	(*Pause)(nil),       // 19: weir.v1.Pause
+	(*Worker)(nil),      // 20: weir.v1.Worker
+	(*Client)(nil),      // 21: weir.v1.Client
+	(*Capability)(nil),  // 22: weir.v1.Capability
 }
 var file_weir_v1_job_proto_depIdxs = []int32{
 	5,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
@@ -2192,16 +2272,18 @@ var file_weir_v1_job_proto_depIdxs = []int32{
 	13, // 15: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
 	14, // 16: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
 	18, // 17: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	18, // 18: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
-	2,  // 19: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
-	2,  // 20: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
-	11, // 21: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	3,  // 22: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	19, // 18: weir.v1.Pool.pause:type_name -> weir.v1.Pause
+	18, // 19: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	2,  // 20: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
+	2,  // 21: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
+	11, // 22: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	19, // 23: weir.v1.Worker.pause:type_name -> weir.v1.Pause
+	3,  // 24: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }
@@ -2226,7 +2308,7 @@ func file_weir_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_job_proto_rawDesc), len(file_weir_v1_job_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

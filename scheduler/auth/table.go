@@ -39,16 +39,19 @@ var table = map[string]rule{
 	pb.AdminService_CreatePool_FullMethodName:       {may: operators, change: true}, // with a worker capability: admin only
 	pb.AdminService_UpdatePool_FullMethodName:       {may: operators, change: true},
 	pb.AdminService_DeletePool_FullMethodName:       {may: operators, change: true},
+	pb.AdminService_PausePool_FullMethodName:        {may: operators, change: true},
 	pb.AdminService_ListPools_FullMethodName:        {may: readers},
 	pb.AdminService_GetPool_FullMethodName:          {may: readers},
 	pb.AdminService_AddClient_FullMethodName:        {may: operators, change: true}, // with a capability: admin only
 	pb.AdminService_RemoveClient_FullMethodName:     {may: Admin, change: true},     // it revokes capabilities
+	pb.AdminService_SetClientRate_FullMethodName:    {may: operators, change: true},
 	pb.AdminService_ListClients_FullMethodName:      {may: operators | Read},
 	pb.AdminService_CreateCapability_FullMethodName: {may: Admin, change: true},
 	pb.AdminService_ListCapabilities_FullMethodName: {may: Admin},
 	pb.AdminService_RevokeCapability_FullMethodName: {may: Admin, change: true},
 	pb.AdminService_ListWorkers_FullMethodName:      {may: operators | Read},
 	pb.AdminService_ForgetWorker_FullMethodName:     {may: operators, change: true},
+	pb.AdminService_PauseWorkers_FullMethodName:     {may: operators, change: true},
 
 	pb.WorkerService_Session_FullMethodName:  {may: Worker},
 	pb.WorkerService_ShipLogs_FullMethodName: {may: Worker},
