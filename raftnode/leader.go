@@ -100,20 +100,34 @@ func (t *terms) serveTerm(won *term) {
 	}
 	n.office.Store(won)
 	defer n.office.CompareAndSwap(won, nil)
-	if won.ctx.Err() != nil {
+	for won.ctx.Err() == nil {
+		n.log.Info("in office", "term", won.number)
+		err := t.lead(won.ctx)
+		n.log.Info("out of office", "term", won.number)
+		if won.ctx.Err() == nil {
+			n.log.Warn("the leader's work ended while in office; handing it over", "term", won.number, "error", err)
+			t.handOver(won)
+		}
+	}
+}
+
+// workAgain is how long a leader whose work has ended, and whose office nobody
+// takes, rests before it works on.
+const workAgain = time.Second
+
+// handOver returns when the term is over, or a moment after it found nobody to
+// take the office: an office that is kept must not stay idle.
+func (t *terms) handOver(won *term) {
+	err := t.node.Transfer(won.ctx, "")
+	if err == nil || won.ctx.Err() != nil {
+		<-won.ctx.Done()
 		return
 	}
-	n.log.Info("in office", "term", won.number)
-	err := t.lead(won.ctx)
-	n.log.Info("out of office", "term", won.number)
-	if won.ctx.Err() != nil {
-		return
+	t.node.log.Warn("office not handed over; beginning its work anew", "term", won.number, "error", err)
+	select {
+	case <-time.After(workAgain):
+	case <-won.ctx.Done():
 	}
-	n.log.Warn("the leader's work ended while in office; handing it over", "term", won.number, "error", err)
-	if err := n.Transfer(won.ctx, ""); err != nil && won.ctx.Err() == nil {
-		n.log.Warn("office not handed over; keeping it idle", "error", err)
-	}
-	<-won.ctx.Done()
 }
 
 // barrier waits until all that was committed before is applied here.

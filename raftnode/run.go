@@ -16,7 +16,8 @@ import (
 // calls lead for each term of office that this node wins, after everything that
 // earlier leaders committed has been applied here. The term's context ends the
 // moment office is lost; the next term begins only when lead has returned. A
-// lead that returns earlier hands the office to another node.
+// lead that returns earlier hands the office to another node; where none takes
+// it, lead is called again for the same term.
 //
 // The Membership service must be served while Run runs: other nodes ask it.
 //

@@ -91,6 +91,51 @@ func TestALeaderWhoseWorkEndsHandsOver(t *testing.T) {
 	<-ended
 }
 
+// A leader whose work has ended, and whose office nobody can take, works on; and
+// it tries to hand over again when that has ended too.
+func TestAnOfficeThatNobodyTakesIsNotIdle(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3, nil)
+	c.startAll()
+	c.voters("n1", "n2", "n3")
+	first := c.leader()
+	works := make(chan chan error)
+	terms := testTerms(func(ctx context.Context) error {
+		end := make(chan error)
+		select {
+		case works <- end:
+			return <-end
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	terms.node = first.node
+	term := &term{number: first.node.Status().Term}
+	term.ctx, term.end = context.WithCancelCause(t.Context())
+	ended := make(chan struct{})
+	go func() { terms.serveTerm(term); close(ended) }()
+	for i := range 2 {
+		end := <-works
+		if i == 0 {
+			for _, n := range c.followers(first) {
+				n.faults.Stall() // it can neither vote nor stand
+			}
+		}
+		if !first.node.Status().InOffice {
+			t.Error("at work out of office")
+		}
+		end <- errors.New("broken")
+	}
+	end := <-works
+	for _, n := range c.followers(first) {
+		n.faults.Resume()
+	}
+	end <- errors.New("broken again")
+	c.leader(first)
+	term.end(errOfficeLost)
+	<-ended
+}
+
 func TestObserverSeesEveryEntryOnEveryNode(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
