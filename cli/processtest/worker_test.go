@@ -292,9 +292,9 @@ func testClonedWorker(w *world) {
 	w.must(impostors["stranger"].Stop())
 }
 
-// All workers are gone at once: one is dead, one stands still. The leader suspects itself first: it hands its office
-// over and waits one more time to live. Then the leases expire, and the jobs go
-// on when there are workers again.
+// All workers are gone at once: one is dead, one stands still. The leader suspects
+// itself first: it hands its office over and waits one more time to live. Then the
+// leases expire, and the jobs go on when there are workers again.
 func testAllWorkersDead(w *world) {
 	capFile := w.pool("dead", &pb.PoolConfig{BackoffMs: 50})
 	var workers []*local.Process
@@ -321,6 +321,13 @@ func testAllWorkersDead(w *world) {
 	w.until("another leader", func() bool { n, _ := w.leader(); return n != before })
 	w.until("the leases to expire", func() bool { return w.job(jobs[0]).Attempts[0].Outcome != nil })
 	w.t.Logf("the leases were over %v after the workers' death (time to live 4s)", time.Since(killed).Round(time.Millisecond))
+	// Two times to live, but for a heartbeat that may have been due, and clocks.
+	for _, id := range jobs {
+		w.until("the lease to expire", func() bool { return w.job(id).Attempts[0].Outcome != nil })
+		if held := time.UnixMilli(w.job(id).Attempts[0].EndedMs).Sub(killed); held < 6500*time.Millisecond {
+			w.t.Errorf("job %d was given up %v after the workers' death: the leader waited no second time to live", id, held)
+		}
+	}
 	w.worker("dead", "d3", capFile, 4)
 	for i, id := range jobs {
 		w.touch(fmt.Sprintf("job-%d--2", i))

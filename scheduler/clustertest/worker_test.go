@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -30,9 +31,14 @@ func jobAt(c *Cluster, id uint64) *fsm.Job {
 	return job
 }
 
+// leastHold is how long leases hold at least once all workers are silent: two times
+// to live of the local profile, but for the heartbeat that may have been due.
+const leastHold = 2*4*time.Second - 1200*time.Millisecond
+
 // Every worker is silent past its leases' time to live: the leader suspects
-// itself first, then the jobs are lost and run again, and what the workers did
-// meanwhile counts for nothing.
+// itself first, hands its office over, and the leases hold for one more time to
+// live. Then the jobs are lost and run again, and what the workers did meanwhile
+// counts for nothing.
 func TestAllWorkersFallSilent(t *testing.T) {
 	c := Start(t, Options{})
 	worker := c.NewPool("p", nil)
@@ -49,11 +55,21 @@ func TestAllWorkersFallSilent(t *testing.T) {
 		jobs = append(jobs, job)
 	}
 	c.Wait("the jobs to run", func() bool { return len(builds.Started()) == 3 })
+	before := c.Leader()
+	cut := before.Server.Store().Now()
 	c.Net.Split([]string{Outside}, nodesOf(c))
+	c.Wait("another node to lead", func() bool { return c.Leader() != before })
+	if !strings.Contains(c.Log(), "many workers fell silent at once") {
+		t.Error("the leader changed, and not for the silence of the workers")
+	}
 	for _, job := range jobs {
 		c.Wait("the lease to be lost", func() bool {
 			return jobAt(c, job).Attempts[0].Outcome.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST
 		})
+		held := time.Duration(jobAt(c, job).Attempts[0].Ended-cut) * time.Millisecond
+		if held < leastHold {
+			t.Errorf("job %d: the lease was given up %v after the cut, want at least %v", job, held, leastHold)
+		}
 	}
 	c.Net.Heal()
 	c.Wait("the jobs to run again", func() bool { return len(builds.Started()) == 6 })
