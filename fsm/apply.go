@@ -98,6 +98,10 @@ func (s *State) apply(c *pb.Command) Result {
 		return s.setFeatureLevel(op.SetFeatureLevel)
 	case *pb.Command_BumpEpoch:
 		return s.bumpEpoch()
+	case *pb.Command_PauseWorkers:
+		return s.pauseWorkers(op.PauseWorkers)
+	case *pb.Command_PausePool:
+		return s.pausePool(op.PausePool)
 	default:
 		panic(fmt.Sprintf("fsm: unknown command %T; upgrade this node", op))
 	}

@@ -25,6 +25,9 @@ func (b *builder) pool(p *Pool) error {
 	}
 	p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints, p.Costs = 0, 0, 0, 0, 0, 0, 0
 	b.s.pools.load(p.Name, p)
+	if err := p.Pause.validate("pool " + p.Name); err != nil {
+		return err
+	}
 	return validTimes("pool "+p.Name, p.Created)
 }
 

@@ -28,6 +28,9 @@ func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
 	if !ok {
 		return nil, refusal(Refused, "worker %s is not registered in pool %s", quote(worker), j.Pool)
 	}
+	if r := s.startable(w); r != nil {
+		return nil, r
+	}
 	if w.Free() < j.Slots {
 		return nil, refusal(Refused, "job %d takes %d slots and worker %s has %d of its %d free", j.ID, j.Slots, w.Name, w.Free(), w.Slots)
 	}
@@ -98,7 +101,9 @@ func (s *State) finishAttempt(c *pb.FinishAttempt) Result {
 // expireLease takes a running job from a worker that the leader gave up.
 func (s *State) expireLease(c *pb.ExpireLease) Result {
 	id, why := LeaseID(c.GetLease()), c.GetWhy()
-	if why != pb.OutcomeKind_OUTCOME_WORKER_LOST && why != pb.OutcomeKind_OUTCOME_WORKER_REVOKED {
+	switch why {
+	case pb.OutcomeKind_OUTCOME_WORKER_LOST, pb.OutcomeKind_OUTCOME_WORKER_REVOKED, pb.OutcomeKind_OUTCOME_EVICTED:
+	default:
 		return refuse(Invalid, "expire lease %d: %s is no reason for that", id, OutcomeName(why))
 	}
 	j, a, ok := s.Attempt(id)

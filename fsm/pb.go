@@ -43,7 +43,7 @@ func attemptPB(a *Attempt) *pb.Attempt {
 // PoolPB shows a pool with the counts that the state knows.
 func PoolPB(p *Pool) *pb.Pool {
 	return &pb.Pool{
-		Name: p.Name, Config: p.Config, CreatedMs: p.Created, Queued: int64(p.Queued + p.Backoff),
+		Name: p.Name, Config: p.Config, CreatedMs: p.Created, Pause: pausePB(p.Pause), Queued: int64(p.Queued + p.Backoff),
 		Running: int64(p.Running), Settled: int64(p.Settled), WorkersKnown: int32(p.Workers),
 	}
 }
@@ -52,7 +52,7 @@ func PoolPB(p *Pool) *pb.Pool {
 func WorkerPB(w *Worker) *pb.Worker {
 	return &pb.Worker{
 		Pool: w.Pool, Name: w.Name, Slots: w.Slots, Labels: labelsPB(w.Labels), Version: w.Version,
-		FirstSeenMs: w.FirstSeen, Running: uint32(w.Leases),
+		FirstSeenMs: w.FirstSeen, Pause: pausePB(w.Pause), Running: uint32(w.Leases),
 	}
 }
 

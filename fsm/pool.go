@@ -88,7 +88,7 @@ func (s *State) createPool(c *pb.CreatePool) Result {
 			return refuse(Conflict, "there is a pool %s already; change it instead (weir pool set)", old.Name)
 		}
 		p = *old
-		p.deleted = false
+		p.deleted, p.Pause = false, nil
 	} else if s.pools.len() >= MaxPools {
 		return refuse(Full, "there are %d pools, the limit; delete one that is not used", s.pools.len())
 	}

@@ -122,9 +122,10 @@ type Pool struct {
 	Backoff int
 	Running int
 	Settled int
-	Workers int // registered
-	Hints   int // (hint, worker) pairs known
-	Costs   int // measured durations kept
+	Workers int    // registered
+	Hints   int    // (hint, worker) pairs known
+	Costs   int    // measured durations kept
+	Pause   *Pause // nil: its jobs may start
 
 	deleted bool // only its finished jobs are left
 
@@ -142,6 +143,7 @@ type Worker struct {
 	Labels    []Label // sorted by name
 	Version   string
 	FirstSeen int64
+	Pause     *Pause // nil: it may have new jobs
 
 	Capability string // id of the one that it came with last; empty: unknown
 

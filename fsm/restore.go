@@ -208,6 +208,7 @@ func (d *decoder) worker(m *pb.WorkerRecord) error {
 	return d.b.worker(&Worker{
 		Pool: w.GetPool(), Name: w.GetName(), Key: key, Slots: w.GetSlots(), Labels: labelsOf(w.GetLabels()),
 		Version: w.GetVersion(), FirstSeen: w.GetFirstSeenMs(), Capability: m.GetCapability(),
+		Pause: pauseOf(w.GetPause()),
 	})
 }
 
@@ -277,7 +278,7 @@ func attemptsOf(m *pb.JobRecord) ([]Attempt, error) {
 
 func poolOf(m *pb.PoolRecord) *Pool {
 	p := m.GetPool()
-	return &Pool{Name: p.GetName(), Config: configOf(p.GetConfig()), Created: p.GetCreatedMs(), deleted: m.GetDeleted()}
+	return &Pool{Name: p.GetName(), Config: configOf(p.GetConfig()), Created: p.GetCreatedMs(), Pause: pauseOf(p.GetPause()), deleted: m.GetDeleted()}
 }
 
 func clientOf(m *pb.Client) *Client {

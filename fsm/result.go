@@ -91,6 +91,7 @@ const (
 	ClientChanged                          // it is new, removed, or has another rate
 	CapabilityCreated                      //
 	CapabilityRevoked                      //
+	WorkerPaused                           // it gets no new jobs any more, or again
 )
 
 var eventNames = [...]string{
@@ -99,7 +100,7 @@ var eventNames = [...]string{
 	LogSealed: "log-sealed", LogMoved: "log-moved", LogExpired: "log-expired", JobTrimmed: "job-trimmed",
 	WorkerRegistered: "worker-registered", WorkerForgotten: "worker-forgotten",
 	PoolChanged: "pool-changed", PoolDeleted: "pool-deleted", ClientChanged: "client-changed",
-	CapabilityCreated: "capability-created", CapabilityRevoked: "capability-revoked",
+	CapabilityCreated: "capability-created", CapabilityRevoked: "capability-revoked", WorkerPaused: "worker-paused",
 }
 
 // String gives the kind's name, as in "job-queued".

@@ -12,7 +12,8 @@ import (
 //
 //	a result (succeeded, failed, timed out, cancelled)  settles the job
 //	any other end after a request to cancel             settles it as cancelled
-//	the worker's capability was revoked                 back to the backlog, at its old place
+//	the worker's capability was revoked, or an operator
+//	took the job off the worker                         back to the backlog, at its old place
 //	the worker was lost, restarted, or could not run it back-off, then the backlog, at its old
 //	                                                    place; settles after the pool's attempts
 func (s *State) afterAttempt(j, next *Job, out *pb.Outcome) {
@@ -21,7 +22,7 @@ func (s *State) afterAttempt(j, next *Job, out *pb.Outcome) {
 		s.settle(j, next, out)
 	case j.Cancel != nil:
 		s.settle(j, next, &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_CANCELLED, Message: j.Cancel.Reason})
-	case out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_REVOKED:
+	case out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_REVOKED, out.GetKind() == pb.OutcomeKind_OUTCOME_EVICTED:
 		s.requeue(j, next)
 	default:
 		s.retry(j, next, out)

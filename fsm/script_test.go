@@ -148,13 +148,13 @@ func show(s *fsm.State, words []string) (string, error) {
 		}
 	case "pools":
 		for p := range s.Pools() {
-			fmt.Fprintf(&b, "%s queued=%d backoff=%d running=%d settled=%d workers=%d hints=%d\n",
-				p.Name, p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints)
+			fmt.Fprintf(&b, "%s queued=%d backoff=%d running=%d settled=%d workers=%d hints=%d%s\n",
+				p.Name, p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints, showPause(p.Pause))
 		}
 	case "workers":
 		for w := range s.Workers("") {
-			fmt.Fprintf(&b, "%s/%s slots=%d used=%d leases=%d labels=%v since=%d\n",
-				w.Pool, w.Name, w.Slots, w.Used, w.Leases, w.Labels, w.FirstSeen)
+			fmt.Fprintf(&b, "%s/%s slots=%d used=%d leases=%d labels=%v since=%d%s\n",
+				w.Pool, w.Name, w.Slots, w.Used, w.Leases, w.Labels, w.FirstSeen, showPause(w.Pause))
 		}
 	case "hints":
 		for h := range s.HintWorkers(words[1], words[2]) {
@@ -182,4 +182,11 @@ func show(s *fsm.State, words []string) (string, error) {
 		return "", fmt.Errorf("show what? %v", words)
 	}
 	return b.String(), nil
+}
+
+func showPause(p *fsm.Pause) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf(" paused=%d reason=%q", p.Since, p.Reason)
 }

@@ -52,7 +52,7 @@ func (s *State) header() *pb.SnapshotHeader {
 func (s *State) writeOperators(e *encoder) {
 	for p := range s.pools.values() {
 		e.put(&pb.SnapshotRecord{Record: &pb.SnapshotRecord_Pool{Pool: &pb.PoolRecord{
-			Pool:    &pb.Pool{Name: p.Name, Config: p.Config, CreatedMs: p.Created},
+			Pool:    &pb.Pool{Name: p.Name, Config: p.Config, CreatedMs: p.Created, Pause: pausePB(p.Pause)},
 			Deleted: p.deleted,
 		}}})
 	}

@@ -34,6 +34,7 @@ func (s *State) registerWorker(c *pb.RegisterWorker) Result {
 		return refuse(Conflict, "worker %s of pool %s is bound to another instance key and holds %d leases; wait until they are over", w.Name, w.Pool, old.Leases)
 	default: // another machine, or a lost state directory: its caches are not there
 		s.dropHints(w.Pool, w.Name)
+		w.Pause = old.Pause
 		s.setWorker(w)
 	}
 	return Result{Worker: w.Name}
@@ -63,6 +64,7 @@ func (w *Worker) validate() error {
 		ValidateLabels(labelsPB(w.Labels)),
 		validateValue("version", w.Version),
 		validateValue("capability", w.Capability),
+		w.Pause.validate("the worker"),
 	)
 }
 
@@ -103,7 +105,7 @@ func (old *Worker) offers(w *Worker) bool {
 func (s *State) forgetWorker(c *pb.ForgetWorker) Result {
 	w, ok := s.worker(c.GetPool(), c.GetName())
 	if !ok {
-		return refuse(NotFound, "there is no worker %s in pool %s", quote(c.GetName()), quote(c.GetPool()))
+		return Result{Refusal: noWorker(c.GetPool(), c.GetName())}
 	}
 	if w.Leases > 0 {
 		return refuse(Refused, "worker %s of pool %s holds %d leases; stop it, or cancel them, and try again when they are over", w.Name, w.Pool, w.Leases)

@@ -90,3 +90,16 @@ func (g *Generator) cluster(*fsm.State) *pb.Command {
 	}
 	return &pb.Command{Op: &pb.Command_SetFeatureLevel{SetFeatureLevel: &pb.SetFeatureLevel{Level: uint32(g.r.IntN(2))}}}
 }
+
+// pause resumes more often than it pauses, or little would run.
+func (g *Generator) pause(*fsm.State) *pb.Command {
+	c := &pb.PauseWorkers{Pool: g.poolName(), Resume: !g.chance(3), Reason: g.name("why", 2)}
+	for range g.r.IntN(3) {
+		c.Names = append(c.Names, g.workerName())
+	}
+	return &pb.Command{Op: &pb.Command_PauseWorkers{PauseWorkers: c}}
+}
+
+func (g *Generator) pausePool(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_PausePool{PausePool: &pb.PausePool{Name: g.poolName(), Resume: !g.chance(5), Reason: g.name("why", 2)}}}
+}

@@ -25,6 +25,7 @@ import (
 //	move JOB ATTEMPT on=n1,n2                    expire-log JOB ATTEMPT
 //	trim JOB ..                                  tick
 //	cap KIND token=T client=C pools=a,b note=N first      revoke ID
+//	pause POOL WORKER .. reason=TEXT resume      pause-pool POOL reason=TEXT resume
 //	level N                                      epoch
 func Parse(line string) (*pb.Command, error) {
 	w, err := split(line)
@@ -81,6 +82,14 @@ var verbs = map[string]func(*words) *pb.Command{
 			c.Jobs = append(c.Jobs, w.id())
 		}
 		return &pb.Command{Op: &pb.Command_Trim{Trim: c}}
+	},
+	"pause": func(w *words) *pb.Command {
+		c := &pb.PauseWorkers{Pool: w.arg(), Resume: w.flag("resume"), Reason: w.text("reason"), Names: w.args}
+		w.args = nil
+		return &pb.Command{Op: &pb.Command_PauseWorkers{PauseWorkers: c}}
+	},
+	"pause-pool": func(w *words) *pb.Command {
+		return &pb.Command{Op: &pb.Command_PausePool{PausePool: &pb.PausePool{Name: w.arg(), Resume: w.flag("resume"), Reason: w.text("reason")}}}
 	},
 	"tick": func(*words) *pb.Command { return Tick() },
 	"cap":  parseCapability,

@@ -33,6 +33,10 @@ func (m *Model) applyAdmin(c *pb.Command) fsm.Result {
 		return m.createCapability(op.CreateCapability)
 	case *pb.Command_RevokeCapability:
 		return m.revokeCapability(op.RevokeCapability)
+	case *pb.Command_PauseWorkers:
+		return m.pauseWorkers(op.PauseWorkers)
+	case *pb.Command_PausePool:
+		return m.pausePool(op.PausePool)
 	}
 	panic(fmt.Sprintf("model: unknown command %T", c.GetOp()))
 }
@@ -48,7 +52,7 @@ func (m *Model) register(c *pb.RegisterWorker) fsm.Result {
 	}
 	id := [2]string{w.Pool, w.Name}
 	if old := m.workers[id]; old != nil && old.Key == w.Key {
-		w.FirstSeen = old.FirstSeen
+		w.FirstSeen, w.Pause = old.FirstSeen, old.Pause
 		if w.Slots == old.Slots && w.Capability == old.Capability && slices.Equal(w.Labels, old.Labels) {
 			return fsm.Result{Worker: w.Name, Repeat: true}
 		}
@@ -56,6 +60,7 @@ func (m *Model) register(c *pb.RegisterWorker) fsm.Result {
 		if !c.GetReplace() || len(m.held(old)) > 0 {
 			return refuse(fsm.Conflict)
 		}
+		w.Pause = old.Pause
 		m.dropHints(w.Pool, w.Name)
 	}
 	m.workers[id] = w

@@ -95,7 +95,7 @@ func (m *Model) grantLease(c *pb.GrantLease) fsm.Result {
 
 func (m *Model) grantable(j *fsm.Job, worker string) *fsm.Worker {
 	w := m.workers[[2]string{j.Pool, worker}]
-	if j.State != queued || w == nil {
+	if j.State != queued || w == nil || w.Pause != nil || m.pools[j.Pool].pause != nil {
 		return nil
 	}
 	used := j.Slots

@@ -45,7 +45,7 @@ func (m *Model) finish(c *pb.FinishAttempt) fsm.Result {
 }
 
 func (m *Model) expire(c *pb.ExpireLease) fsm.Result {
-	if c.GetWhy() != pb.OutcomeKind_OUTCOME_WORKER_LOST && c.GetWhy() != pb.OutcomeKind_OUTCOME_WORKER_REVOKED {
+	if c.GetWhy() != pb.OutcomeKind_OUTCOME_WORKER_LOST && !isTaken(c.GetWhy()) {
 		return refuse(fsm.Invalid)
 	}
 	j, a := m.attempt(c.GetLease())
@@ -56,6 +56,11 @@ func (m *Model) expire(c *pb.ExpireLease) fsm.Result {
 	return fsm.Result{Job: j.ID, Lease: a.Lease, Attempt: a.No, Worker: a.Worker, Outcome: a.Outcome}
 }
 
+// isTaken says whether the job was taken from a worker that did nothing wrong.
+func isTaken(kind pb.OutcomeKind) bool {
+	return kind == pb.OutcomeKind_OUTCOME_WORKER_REVOKED || kind == pb.OutcomeKind_OUTCOME_EVICTED
+}
+
 func (m *Model) end(j *fsm.Job, a *fsm.Attempt, out *pb.Outcome) {
 	a.Outcome, a.Ended = out, m.now
 	m.learn(j, a)
@@ -63,10 +68,10 @@ func (m *Model) end(j *fsm.Job, a *fsm.Attempt, out *pb.Outcome) {
 	j.Lease = 0
 	infrastructure := out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST || out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_ERROR ||
 		out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_RESTARTED
-	switch revoked := out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_REVOKED; {
-	case (infrastructure || revoked) && j.Cancel != nil:
+	switch taken := isTaken(out.GetKind()); {
+	case (infrastructure || taken) && j.Cancel != nil:
 		m.settle(j, &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_CANCELLED, Message: j.Cancel.Reason})
-	case revoked:
+	case taken:
 		m.queue(j)
 	case infrastructure:
 		m.failed(j, out)

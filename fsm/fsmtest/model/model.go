@@ -37,6 +37,7 @@ type pool struct {
 	config  *pb.PoolConfig
 	created int64
 	deleted bool
+	pause   *fsm.Pause
 }
 
 type key struct {

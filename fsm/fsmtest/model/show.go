@@ -12,8 +12,8 @@ import (
 func states(s ...pb.JobState) []pb.JobState { return s }
 
 func showPool(p *fsm.Pool) string {
-	return fmt.Sprintf("%s since %d: queued %d, back-off %d, running %d, settled %d, workers %d, hints %d",
-		p.Name, p.Created, p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints)
+	return fmt.Sprintf("%s since %d: queued %d, back-off %d, running %d, settled %d, workers %d, hints %d%s",
+		p.Name, p.Created, p.Queued, p.Backoff, p.Running, p.Settled, p.Workers, p.Hints, showPause(p.Pause))
 }
 
 func (m *Model) showPools() string {
@@ -23,7 +23,7 @@ func (m *Model) showPools() string {
 			continue
 		}
 		p := &fsm.Pool{
-			Name: name, Created: m.pools[name].created, Queued: m.count(name, "", queued),
+			Name: name, Created: m.pools[name].created, Pause: m.pools[name].pause, Queued: m.count(name, "", queued),
 			Backoff: m.count(name, "", backoff), Running: m.count(name, "", running), Settled: m.count(name, "", settled),
 		}
 		for _, w := range m.workers {
@@ -42,8 +42,8 @@ func (m *Model) showPools() string {
 }
 
 func showWorker(w *fsm.Worker) string {
-	return fmt.Sprintf("%s/%s since %d: slots %d, free %d, leases %d, labels %v, key %x, capability %q",
-		w.Pool, w.Name, w.FirstSeen, w.Slots, w.Free(), w.Leases, w.Labels, w.Key[:4], w.Capability)
+	return fmt.Sprintf("%s/%s since %d: slots %d, free %d, leases %d, labels %v, key %x, capability %q%s",
+		w.Pool, w.Name, w.FirstSeen, w.Slots, w.Free(), w.Leases, w.Labels, w.Key[:4], w.Capability, showPause(w.Pause))
 }
 
 func (m *Model) showWorkers() string {
