@@ -82,6 +82,9 @@ func (w *worktree) submodules(ctx context.Context) error {
 	if err != nil || ok {
 		return err
 	}
+	if strings.HasSuffix(lastWords(said), " not allowed") {
+		return failure("cannot update submodules: %s; it may be %s", lastWords(said), strings.Join(schemes, ", "))
+	}
 	return w.failed(said, "update submodules")
 }
 

@@ -59,12 +59,13 @@ func faultOf(said string) fault {
 	return faultUnknown
 }
 
-// lastWords is the line of git's output that says best what went wrong.
+// lastWords is the line of git's output that says best what went wrong. That a
+// submodule's clone failed is not why.
 func lastWords(said string) string {
 	lines := strings.FieldsFunc(said, func(r rune) bool { return r == '\n' || r == '\r' })
 	for _, line := range slices.Backward(lines) {
 		for _, prefix := range []string{"fatal: ", "error: ", "remote: "} {
-			if rest, ok := strings.CutPrefix(line, prefix); ok && rest != "" {
+			if rest, ok := strings.CutPrefix(line, prefix); ok && rest != "" && !strings.HasPrefix(rest, "clone of '") {
 				return rest
 			}
 		}
