@@ -3,6 +3,7 @@ package gitsource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,6 +34,15 @@ func write(t *testing.T, file, content string) {
 
 // TestCrashLeftovers does to a clone what a crash can do.
 func TestCrashLeftovers(t *testing.T) {
+	s, b := newServer(t), newBench(t)
+	r := s.repo(t, "project")
+	one := r.pushed("file", "one", "big", strings.Repeat("some text to pack ", 500))
+	b.mustCheckout(t, r.url, one)
+	two := r.pushed("file", "two")
+	clone, sound := b.cloneDir(t), t.TempDir()
+	if err := os.CopyFS(sound, os.DirFS(clone)); err != nil {
+		t.Fatal(err)
+	}
 	packs := func(t *testing.T, clone string) []string {
 		files, _ := filepath.Glob(filepath.Join(clone, "objects/pack/*.pack"))
 		if len(files) == 0 {
@@ -75,12 +85,15 @@ func TestCrashLeftovers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, b := newServer(t), newBench(t)
-			r := s.repo(t, "project")
-			one := r.pushed("file", "one", "big", strings.Repeat("some text to pack ", 500))
-			b.mustCheckout(t, r.url, one)
-			two := r.pushed("file", "two")
-			harm(t, b.cloneDir(t))
+			for _, dir := range []string{clone, clone + half} {
+				if err := os.RemoveAll(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.CopyFS(clone, os.DirFS(sound)); err != nil {
+				t.Fatal(err)
+			}
+			harm(t, clone)
 			dir, _ := b.mustCheckout(t, r.url, two)
 			wantFile(t, dir, "file", "two")
 			dir, _ = b.mustCheckout(t, r.url, one)
@@ -137,15 +150,13 @@ func TestLock(t *testing.T) {
 func TestMaintain(t *testing.T) {
 	s, b := newServer(t), newBench(t)
 	r := s.repo(t, "project")
-	var commits []string
-	for i := range 22 {
-		commits = append(commits, r.pushed("file", strings.Repeat("x", i)))
-		q := Request{URL: r.url, Commits: commits[i:]}
-		unlock, err := b.cloneOf(q, &tail{}).hold(t.Context(), q, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unlock()
+	first := r.pushed("file", "0")
+	b.mustCheckout(t, r.url, first)
+	clone := b.cloneDir(t)
+	last := first
+	for i := range 21 { // what as many fetches leave
+		last = r.pushed("file", fmt.Sprint(i+1))
+		r.git("--git-dir="+clone, "-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-write-fetch-head", r.bare, last+":refs/weir/"+last)
 	}
 	packs := func() int {
 		files, _ := filepath.Glob(filepath.Join(b.cloneDir(t), "objects/pack/*.pack"))
@@ -158,11 +169,11 @@ func TestMaintain(t *testing.T) {
 	if after := packs(); after >= before || after == 0 {
 		t.Errorf("%d packs became %d", before, after)
 	}
-	for _, i := range []int{0, 21} {
-		dir, log := b.mustCheckout(t, r.url, commits[i])
-		wantFile(t, dir, "file", strings.Repeat("x", i))
+	for commit, content := range map[string]string{first: "0", last: "21"} {
+		dir, log := b.mustCheckout(t, r.url, commit)
+		wantFile(t, dir, "file", content)
 		if strings.Contains(log, "Fetching") {
-			t.Errorf("commit %d was lost", i)
+			t.Errorf("the commit of %s was lost", content)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -52,27 +53,32 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	} else {
 		r.Header.Del("Git-Protocol")
 	}
-	out, err := exec.Command("git", "--exec-path").Output()
+	programs, err := gitPrograms()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	(&cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), Env: env, Stderr: io.Discard}).ServeHTTP(w, r)
+	(&cgi.Handler{Path: filepath.Join(programs, "git-http-backend"), Env: env, Stderr: io.Discard}).ServeHTTP(w, r)
 }
 
-// repo is a bare repository on the server and a worktree to make commits in.
+// gitPrograms is where git keeps its programs.
+var gitPrograms = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("git", "--exec-path").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// repo is a bare repository on the server, and a worktree to make commits in, whose
+// objects are in the bare one from the start: a push only has to name them.
 type repo struct {
-	t         *testing.T
-	url, work string
+	t               *testing.T
+	url, work, bare string
 }
 
 func (s *server) repo(t *testing.T, name string) *repo {
 	t.Helper()
-	r := &repo{t: t, url: s.URL + "/" + name + ".git", work: t.TempDir()}
-	bare := filepath.Join(s.root, name+".git")
-	r.git("init", "--quiet", "--bare", "--initial-branch=main", bare)
+	r := &repo{t: t, url: s.URL + "/" + name + ".git", work: t.TempDir(), bare: filepath.Join(s.root, name+".git")}
+	r.git("init", "--quiet", "--bare", "--initial-branch=main", r.bare)
 	r.git("init", "--quiet", "--initial-branch=main", ".")
-	r.git("remote", "add", "origin", bare)
 	return r
 }
 
@@ -81,7 +87,10 @@ func (r *repo) git(args ...string) string {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = r.work
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b",
-		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=maintenance.auto", "GIT_CONFIG_VALUE_0=false")
+	if args[0] != "init" && !strings.HasPrefix(args[0], "--git-dir=") {
+		cmd.Env = append(cmd.Env, "GIT_OBJECT_DIRECTORY="+filepath.Join(r.bare, "objects"))
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("git %q: %v\n%s", args, err, out)
@@ -108,7 +117,7 @@ func (r *repo) commit(files ...string) string {
 
 func (r *repo) push(ref string) {
 	r.t.Helper()
-	r.git("push", "--quiet", "--force", "origin", "HEAD:"+ref)
+	r.git("--git-dir="+r.bare, "update-ref", ref, r.git("rev-parse", "HEAD"))
 }
 
 // pushed commits files on the main branch and publishes them.
