@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/weirbuild/weir/cli.Version=$(VERSION)
 TESTFLAGS ?= -timeout 9m
 
-.PHONY: help build demo test race check lint fmt proto proto-check examples bench deps clean
+.PHONY: help build demo test race check lint fmt proto proto-check examples bench engines deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,10 +16,10 @@ build: ## bin/weir, the whole product
 demo: deps build ## three nodes, two workers, a build, and the leader's death
 	@bin/weir dev
 
-test: deps ## all tests
+test: deps engines ## all tests
 	$(GO) test $(TESTFLAGS) ./...
 
-race: deps ## all tests under the race detector
+race: deps engines ## all tests under the race detector
 	$(GO) test -race $(TESTFLAGS) ./...
 
 check: deps build lint proto-check examples ## format, vet, linters, generated code, examples
@@ -47,6 +47,9 @@ examples: build ## run everything under examples/
 bench: build ## measure everything against its limit; takes some minutes
 	@bin/weir bench
 	@$(GO) test -run '^$$' -bench . -benchtime 20x ./workerd/obuilder
+
+engines: ## build the BuildKit that tests run as root, into the user's cache directory; some minutes, once
+	@[ "$$(id -u)" -ne 0 ] || .ci/buildkit/build >/dev/null
 
 deps: ## install what tests and demo need besides Go: git, iproute2, iptables, runc, busybox
 	@.ci/deps

@@ -27,6 +27,7 @@ type engines struct {
 	log     hclog.Logger
 
 	obuilder obuilderEngine
+	docker   dockerEngine
 }
 
 // build implements workerd.Build.
@@ -72,6 +73,7 @@ func (x *engines) executors(env workerd.Env) (map[string]executor.Executor, erro
 		{"command", x.cfg.AllowCommand, x.commands},
 		{"sandbox", x.cfg.AllowSandbox, x.images},
 		{"obuilder", x.cfg.AllowOBuilder, x.specs},
+		{"docker", x.cfg.Docker != "", x.dockerfiles},
 	} {
 		if !k.allowed {
 			continue

@@ -15,7 +15,7 @@ import (
 func newWorker(e *env) *cobra.Command {
 	cfg := workerd.Default()
 	cfg.Version = Version
-	var obuilder obuilderEngine
+	x := &engines{}
 	c := &cobra.Command{
 		Use:   "worker --connect CAP --state-dir DIR",
 		Short: "Run a build worker; list and forget workers",
@@ -33,20 +33,21 @@ func newWorker(e *env) *cobra.Command {
 			if err := cfg.Complete(); err != nil {
 				return usageError("%w", err)
 			}
-			return runWorker(c, e, cfg, obuilder)
+			x.cfg = cfg
+			return runWorker(c, e, x)
 		},
 	}
 	cfg.AddFlags(c.Flags())
-	obuilder.addFlags(c.Flags())
+	x.obuilder.addFlags(c.Flags())
+	x.docker.addFlags(c.Flags())
 	addConfigFlag(c.Flags())
 	c.AddCommand(newWorkerList(e), newWorkerForget(e))
 	return c
 }
 
-func runWorker(c *cobra.Command, e *env, cfg workerd.Config, obuilder obuilderEngine) error {
-	x := &engines{cfg: cfg, obuilder: obuilder}
+func runWorker(c *cobra.Command, e *env, x *engines) error {
 	defer x.close()
-	w, err := workerd.Open(cfg, x.build, cfg.NewLogger(e.stderr))
+	w, err := workerd.Open(x.cfg, x.build, x.cfg.NewLogger(e.stderr))
 	if err != nil {
 		return err
 	}

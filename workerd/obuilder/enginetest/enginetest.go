@@ -25,7 +25,7 @@ import (
 func NeedRoot(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		missing(t, "this test needs root")
+		Missing(t, "this test needs root")
 	}
 }
 
@@ -34,12 +34,13 @@ func Need(t testing.TB, program, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		missing(t, "this test needs "+program+": apt-get install "+pkg)
+		Missing(t, "this test needs "+program+": apt-get install "+pkg)
 	}
 	return path
 }
 
-func missing(t testing.TB, what string) {
+// Missing ends a test because of what is missing.
+func Missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("WEIR_NO_SKIP") != "" {
 		t.Fatal(what)

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"runtime"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -36,7 +37,7 @@ func Link(kind byte, name, target string) Entry {
 // Image makes an image of layers.
 func Image(t testing.TB, env []string, layers ...[]Entry) v1.Image {
 	t.Helper()
-	img, err := mutate.Config(empty.Image, v1.Config{Env: env})
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: v1.Config{Env: env}})
 	for _, entries := range layers {
 		var layer v1.Layer
 		content := archive(t, entries)

@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weirbuild/weir/workerd"
+	"github.com/weirbuild/weir/workerd/docker"
+	"github.com/weirbuild/weir/workerd/executor"
+)
+
+// dockerEngine is what a worker is told of the engine that builds Dockerfiles.
+type dockerEngine struct {
+	addr      string
+	allowPush []string
+}
+
+func (d *dockerEngine) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&d.addr, "buildkit-addr", docker.DefaultBuildkitAddr, "where buildkitd listens, for --docker=buildkit")
+	f.StringArrayVar(&d.allowPush, "allow-push", nil, "repository, or the beginning of its path, that Docker jobs may push images and caches to, such as registry.example.org/team; may be repeated")
+}
+
+// dockerfiles makes the executor of Docker jobs.
+func (x *engines) dockerfiles(env workerd.Env) (executor.Executor, error) {
+	log := env.Logger.Named("docker")
+	engine, what, err := docker.Open(context.Background(), docker.EngineConfig{Kind: x.cfg.Docker, BuildkitAddr: x.docker.addr,
+		Dir: filepath.Join(env.StateDir, "docker"), Runner: x.runner})
+	if err != nil {
+		return nil, err
+	}
+	log.Info("builds Dockerfiles", "engine", what)
+	return docker.New(docker.Config{WorkDir: filepath.Join(env.WorkDir, "docker"), Engine: engine, Source: x.source, JobUser: x.jobUser,
+		AllowPush: x.docker.allowPush, Grace: x.cfg.Grace, Log: log})
+}

@@ -1,0 +1,144 @@
+// Package dockertest runs the engines that build Dockerfiles, for tests. It needs
+// root.
+package dockertest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
+)
+
+// patience is how long an engine may take to begin or to end.
+const patience = time.Minute
+
+// BuildKit is a running buildkitd.
+type BuildKit struct {
+	Addr string
+	Bin  string // the directory of buildkitd and buildctl
+
+	t    testing.TB
+	root string
+	cmd  *exec.Cmd
+}
+
+// configuration keeps the daemon from collecting what tests have just made, and
+// lets it find images of Docker Hub in the test's registry.
+const configuration = `
+[worker.oci]
+  reservedSpace = "64MB"
+  maxUsedSpace = "4GB"
+  minFreeSpace = "64MB"
+[registry."docker.io"]
+  mirrors = ["%[1]s"]
+[registry."%[1]s"]
+  http = true
+`
+
+// StartBuildKit runs buildkitd until the test's end. It finds images of Docker Hub
+// in the registry at mirror, a host:port.
+func StartBuildKit(t testing.TB, mirror string) *BuildKit {
+	t.Helper()
+	enginetest.NeedRoot(t)
+	enginetest.Need(t, "runc", "runc")
+	b := &BuildKit{t: t, Bin: programs(t), root: t.TempDir()}
+	b.Addr = "unix://" + filepath.Join(b.root, "bk.sock")
+	if err := os.WriteFile(filepath.Join(b.root, "buildkitd.toml"), fmt.Appendf(nil, configuration, mirror), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.Start()
+	t.Cleanup(b.Stop)
+	return b
+}
+
+// programs finds what .ci/deps has built.
+func programs(t testing.TB) string {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	module, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../../.ci/buildkit/go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`github.com/moby/buildkit (v[0-9.]+)`).FindSubmatch(module)
+	if version == nil {
+		t.Fatal(".ci/buildkit/go.mod names no version of BuildKit")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(cache, "weir", "buildkit-"+string(version[1]))
+	if _, err := os.Stat(filepath.Join(dir, "buildkitd")); err != nil {
+		enginetest.Missing(t, "this test needs BuildKit, which .ci/buildkit/build builds in some minutes")
+	}
+	return dir
+}
+
+// Start starts the daemon, again after Stop or Kill.
+func (b *BuildKit) Start() {
+	b.t.Helper()
+	log, err := os.OpenFile(filepath.Join(b.root, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer log.Close()
+	b.cmd = exec.Command(filepath.Join(b.Bin, "buildkitd"), "--root", filepath.Join(b.root, "root"), "--addr", b.Addr,
+		"--config", filepath.Join(b.root, "buildkitd.toml"), "--oci-worker=true", "--containerd-worker=false", "--oci-worker-snapshotter=overlayfs")
+	b.cmd.Env = append(os.Environ(), "BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
+	b.cmd.Stdout, b.cmd.Stderr = log, log
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.until("buildkitd to answer", func() bool {
+		return exec.Command(filepath.Join(b.Bin, "buildctl"), "--addr", b.Addr, "debug", "workers").Run() == nil
+	})
+}
+
+// Stop ends the daemon.
+func (b *BuildKit) Stop() {
+	b.t.Helper()
+	if b.cmd == nil {
+		return
+	}
+	_ = b.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	ended := make(chan struct{})
+	go func() { // ends with the process
+		defer close(ended)
+		_ = b.cmd.Wait() // it was told to end: how does not matter
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		b.t.Errorf("buildkitd does not end\n%s", b.log())
+		_ = b.cmd.Process.Kill() // it may have ended now
+		<-ended
+	}
+	b.cmd = nil
+}
+
+// log is the end of what the daemon said.
+func (b *BuildKit) log() string {
+	text, _ := os.ReadFile(filepath.Join(b.root, "log")) // else there is none
+	lines := strings.Split(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+func (b *BuildKit) until(what string, holds func() bool) {
+	b.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); !holds(); <-tick.C {
+		if time.Since(began) > patience {
+			b.t.Fatalf("waited %v for %s\n%s", patience, what, b.log())
+		}
+	}
+}
