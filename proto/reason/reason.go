@@ -22,6 +22,7 @@ const (
 	NoLeader        = "no_leader"        // Unavailable: no leader is known to this node; nothing happened
 	Empty           = "empty"            // Unavailable: the node has no data of a cluster yet; nothing happened, ask another
 	Busy            = "busy"             // Unavailable: too much waits to be committed; nothing happened, repeat it a little later
+	Interrupted     = "interrupted"      // Unavailable: the worker's session has ended, with the network or its silence; it may connect again at once
 	UnknownOutcome  = "unknown_outcome"  // Unavailable: it may or may not have happened; repeat with the same request key
 	WrongCluster    = "wrong_cluster"    // FailedPrecondition: the caller belongs to another cluster
 	Upgrade         = "upgrade_required" // FailedPrecondition: the caller is older than this cluster's feature level

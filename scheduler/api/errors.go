@@ -11,6 +11,7 @@ import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler/lead"
 )
 
 // reasonCodes says under which code each reason travels.
@@ -28,15 +29,16 @@ var reasonCodes = map[string]codes.Code{
 	reason.NoLeader:        codes.Unavailable,
 	reason.Empty:           codes.Unavailable,
 	reason.Busy:            codes.Unavailable,
+	reason.Interrupted:     codes.Unavailable,
 	reason.UnknownOutcome:  codes.Unavailable,
 	reason.WrongCluster:    codes.FailedPrecondition,
 	reason.Upgrade:         codes.FailedPrecondition,
 }
 
-// raftReasons says what the errors of the Raft node mean to a caller. An unknown
+// reasonsBelow says what the errors of the layers below mean to a caller. An unknown
 // outcome comes first: its cause, which it wraps, may read as if nothing had
 // happened.
-var raftReasons = []struct {
+var reasonsBelow = []struct {
 	err    error
 	reason string
 }{
@@ -44,6 +46,7 @@ var raftReasons = []struct {
 	{raftnode.ErrNotLeader, reason.NoLeader},
 	{raftnode.ErrClosed, reason.NoLeader},
 	{raftnode.ErrBusy, reason.Busy},
+	{lead.ErrInterrupted, reason.Interrupted},
 	{raftnode.ErrTooLarge, reason.Invalid},
 	{raftnode.ErrRefused, reason.Refused},
 	{raftnode.ErrNoMember, reason.NotFound},
@@ -55,7 +58,7 @@ func reasonFor(err error) string {
 	if r, ok := errors.AsType[*fsm.Refusal](err); ok {
 		return string(r.Kind)
 	}
-	for _, r := range raftReasons {
+	for _, r := range reasonsBelow {
 		if errors.Is(err, r.err) {
 			return r.reason
 		}

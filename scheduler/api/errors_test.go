@@ -17,6 +17,7 @@ import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/raftnode"
+	"github.com/weirbuild/weir/scheduler/lead"
 )
 
 func TestStatus(t *testing.T) {
@@ -31,6 +32,7 @@ func TestStatus(t *testing.T) {
 		"stopping":            {raftnode.ErrClosed, codes.Unavailable, reason.NoLeader},
 		"unknown outcome":     {fmt.Errorf("%w: %w", raftnode.ErrUnknownOutcome, context.DeadlineExceeded), codes.Unavailable, reason.UnknownOutcome},
 		"busy":                {raftnode.ErrBusy, codes.Unavailable, reason.Busy},
+		"interrupted":         {fmt.Errorf("silent: %w", lead.ErrInterrupted), codes.Unavailable, reason.Interrupted},
 		"too large":           {raftnode.ErrTooLarge, codes.InvalidArgument, reason.Invalid},
 		"membership":          {fmt.Errorf("%w: only voter", raftnode.ErrRefused), codes.FailedPrecondition, reason.Refused},
 		"no member":           {raftnode.ErrNoMember, codes.NotFound, reason.NotFound},

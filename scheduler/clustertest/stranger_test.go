@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/capability"
@@ -118,5 +120,25 @@ func TestDistrustIsAuditedAndPaced(t *testing.T) {
 	}
 	if !strings.Contains(log, "audit: refused again: ") || !strings.Contains(log, "more=15") {
 		t.Errorf("the rest is not counted in:\n%s", log)
+	}
+}
+
+// A worker whose session is ended for its silence hears why, and that it may
+// come again: through the leader as through a follower.
+func TestASilentWorkersSessionIsInterrupted(t *testing.T) {
+	c := Start(t, Options{})
+	with := c.NewPool("p", &pb.PoolConfig{LeaseTtlMs: fsm.MinLeaseTTL})
+	for name, n := range map[string]*Node{"direct": c.Leader(), "relayed": c.Followers()[0]} {
+		session, err := pb.NewWorkerServiceClient(rawConn(t, c, with, n)).Session(bearer(c.Context(), with))
+		c.must(err)
+		c.must(session.Send(&pb.WorkerMessage{Hello: &pb.WorkerHello{
+			Pool: "p", Name: name, InstanceKey: bytes.Repeat([]byte(name[:1]), 32), Slots: 1, BootId: "b", Relay: true,
+		}}))
+		for err = nil; err == nil; { // it says nothing any more
+			_, err = session.Recv()
+		}
+		if status.Code(err) != codes.Unavailable || client.Reason(err) != reason.Interrupted || !strings.Contains(err.Error(), "nothing was heard of the worker for ") {
+			t.Errorf("%s: the session ended with %v", name, err)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package lead
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // minInstanceKey is the fewest bytes of a worker's instance key.
 const minInstanceKey = 16
 
-var errSuperseded = errors.New("a newer session of the same worker has taken its place")
+var errSuperseded = fmt.Errorf("a newer session of the same worker has taken its place: %w only if that one ends", ErrInterrupted)
 
 // guest is a worker at the door.
 type guest struct {

@@ -1,7 +1,7 @@
 package lead
 
 import (
-	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/weirbuild/weir/proto/pb"
@@ -17,7 +17,7 @@ const (
 	maxBatch      = 512
 )
 
-var errSlow = errors.New("the worker does not read what it is sent")
+var errSlow = fmt.Errorf("the worker does not read what it is sent: %w", ErrInterrupted)
 
 // outbox is what waits to be sent to one worker. Many events share a message; of
 // the acknowledgements of heartbeats only the latest counts.

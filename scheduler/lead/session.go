@@ -15,6 +15,10 @@ import (
 // flushTime is how long an ending session tries to send what waits.
 const flushTime = 250 * time.Millisecond
 
+// ErrInterrupted ends a session for what has become of it, and not for what the
+// worker is: it may connect again at once.
+var ErrInterrupted = errors.New("connect again")
+
 // session is one worker's control stream.
 type session struct {
 	term   *term
@@ -158,6 +162,10 @@ func (s *session) inactive() string {
 	switch {
 	case s.silent.Load():
 		return "is silent: it has missed heartbeats"
+	case s.pool.pause != nil:
+		return "waits: its pool " + s.pool.pause.Words()
+	case s.member.pause != nil:
+		return s.member.pause.Words()
 	case s.status == nil:
 		return "has not said yet that it is ready"
 	case s.status.Draining:

@@ -3,6 +3,7 @@ package lead
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ func (t *term) load() {
 // been sent is not known any more, so each says hello again.
 func (t *term) reload() {
 	t.log.Warn("events were lost: every worker is asked to come again, and the plan is made anew")
-	t.endSessions(func(*session) bool { return true }, errors.New("the leader lost track; connect again"))
+	t.endSessions(func(*session) bool { return true }, fmt.Errorf("the leader has lost track of what it sent: %w", ErrInterrupted))
 	t.load()
 }
 

@@ -80,7 +80,7 @@ func (t *term) judge(p *pool, now time.Duration) {
 	}
 	for _, m := range v.mute {
 		if m.session != nil {
-			m.session.end(fmt.Errorf("the worker was silent for %v", p.roster.ttl))
+			m.session.end(fmt.Errorf("nothing was heard of the worker for %v, the time to live of its leases: %w", p.roster.ttl, ErrInterrupted))
 		}
 	}
 	for _, m := range p.roster.members {

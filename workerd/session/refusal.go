@@ -43,7 +43,7 @@ func judge(err error) verdict {
 		return hopeless
 	case reason.Conflict, reason.Refused, reason.NotFound, reason.Expired, reason.TooOld, reason.Fenced:
 		return lasting
-	case reason.NoLeader, reason.Empty, reason.UnknownOutcome, reason.Busy, reason.Full:
+	case reason.NoLeader, reason.Empty, reason.UnknownOutcome, reason.Busy, reason.Full, reason.Interrupted:
 		return passing
 	}
 	switch status.Code(err) {
