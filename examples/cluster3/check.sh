@@ -21,7 +21,19 @@ trap stop EXIT
 confined=()
 if command -v setpriv >/dev/null; then confined=(setpriv --no-new-privs); fi
 
-base=$((20000 + RANDOM % 20000))
+# Ports that nobody listens on, below those that the kernel gives to clients.
+ports=(1 2 3 11 12 13 20)
+read -r below _ 2>/dev/null </proc/sys/net/ipv4/ip_local_port_range || below=32768
+[ "$below" -gt 12000 ] || below=32768
+all_free() {
+	for port in "${ports[@]}"; do
+		! (: <>"/dev/tcp/127.0.0.1/$((base + port))") 2>/dev/null || return 1
+	done
+}
+for _ in $(seq 100); do
+	base=$((10000 + RANDOM % (below - 10100)))
+	! all_free || break
+done
 address() { echo "127.0.0.1:$((base + $1))"; }
 
 "$WEIR" tls ca create --dir "$dir/tls" >/dev/null
