@@ -196,7 +196,7 @@ func attemptOf(j *pb.Job, number uint32) *pb.Attempt {
 // grace is how long the rest of an ended attempt's log is waited for.
 func grace(a *pb.Attempt) time.Duration {
 	switch a.Outcome.Kind {
-	case pb.OutcomeKind_OUTCOME_WORKER_LOST, pb.OutcomeKind_OUTCOME_WORKER_REVOKED:
+	case pb.OutcomeKind_OUTCOME_WORKER_LOST, pb.OutcomeKind_OUTCOME_WORKER_REVOKED, pb.OutcomeKind_OUTCOME_EVICTED:
 		return 2 * time.Second
 	}
 	return sealPatience

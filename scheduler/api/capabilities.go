@@ -74,6 +74,18 @@ func (s *Server) RemoveClient(ctx context.Context, req *pb.RemoveClientRequest) 
 	return reply, nil
 }
 
+// SetClientRate changes what a client's jobs to come cost its share.
+func (s *Server) SetClientRate(ctx context.Context, req *pb.SetClientRateRequest) (*pb.Client, error) {
+	if err := auth.From(ctx).MayRunCluster(); err != nil {
+		return nil, err
+	}
+	set := &pb.Command_SetClientRate{SetClientRate: &pb.SetClientRate{Name: req.Name, Rate: req.Rate}}
+	if _, err := s.propose(ctx, &pb.Command{Op: set}); err != nil {
+		return nil, err
+	}
+	return &pb.Client{Name: req.Name, Rate: req.Rate}, nil
+}
+
 // ListClients returns every client.
 func (s *Server) ListClients(ctx context.Context, req *pb.ListClientsRequest) (*pb.ListClientsReply, error) {
 	reply := &pb.ListClientsReply{}

@@ -49,6 +49,9 @@ func (t *term) explainQueued(j *fsm.Job, ahead int) (why string, details []strin
 	if !ok {
 		return "its pool is about to be planned", nil
 	}
+	if p.pause != nil {
+		return "its pool " + p.pause.Words(), nil
+	}
 	r := p.plan.Explain(j.ID, ahead)
 	return r.Why, r.Details
 }

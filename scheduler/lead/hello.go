@@ -96,6 +96,7 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 		s.end(err)
 		return nil, err
 	}
+	m.pause = w.Pause
 	p.plan.Join(plan.Worker{Name: s.name, Slots: w.Slots, Labels: w.Labels, Kinds: g.hello.Kinds, Inactive: s.inactive()})
 	t.notes.poke()
 	s.start(stream)

@@ -39,7 +39,8 @@ type batch struct {
 // fact is what the state says of an event's subject now.
 type fact struct {
 	plan.Fact
-	pool *fsm.Pool
+	pool   *fsm.Pool
+	worker *fsm.Worker
 }
 
 // proposal is a decision of one pool's planner.
@@ -93,8 +94,11 @@ func (t *term) look(b *batch) {
 		for i := range b.events {
 			e := &b.events[i]
 			f := fact{Fact: plan.FactOf(s, e)}
-			if e.Kind == fsm.PoolChanged || e.Kind == fsm.WorkerForgotten {
+			switch e.Kind {
+			case fsm.PoolChanged, fsm.WorkerForgotten:
 				f.pool, _ = s.Pool(e.Pool)
+			case fsm.WorkerPaused:
+				f.worker, _ = s.Worker(e.Pool, e.Worker)
 			}
 			b.facts = append(b.facts, f)
 		}
@@ -133,6 +137,8 @@ func (t *term) happened(e fsm.Event, f fact) {
 		t.metrics.over(e.Outcome)
 	case fsm.WorkerRegistered:
 		p.roster.enlist(e.Worker, t.elapsed(), t.graceOf(p, e.Worker))
+	case fsm.WorkerPaused:
+		p.paused(e.Worker, f.worker)
 	case fsm.WorkerForgotten:
 		t.forget(p, e.Worker, f.pool)
 	case fsm.PoolDeleted:
@@ -168,9 +174,18 @@ func (t *term) ended(p *pool, e fsm.Event, f fact) {
 		t.metrics.ended(f.Attempt)
 	}
 	switch e.Outcome {
-	case pb.OutcomeKind_OUTCOME_WORKER_LOST, pb.OutcomeKind_OUTCOME_WORKER_REVOKED:
+	case pb.OutcomeKind_OUTCOME_WORKER_LOST, pb.OutcomeKind_OUTCOME_WORKER_REVOKED, pb.OutcomeKind_OUTCOME_EVICTED:
 		t.metrics.expired.Inc()
 		p.sendStop(e.Worker, e.Lease, pb.StopReason_STOP_FENCED, "the lease is over: "+fsm.OutcomeName(e.Outcome))
+	}
+}
+
+// paused follows an operator's order to pause a worker, or the end of it; w is nil
+// when it is not there any more.
+func (p *pool) paused(name string, w *fsm.Worker) {
+	if m, ok := p.roster.members[name]; ok && w != nil {
+		m.pause = w.Pause
+		p.activate(m)
 	}
 }
 

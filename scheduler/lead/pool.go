@@ -14,6 +14,7 @@ type pool struct {
 	plan   *plan.Pool
 	roster *roster
 	limits fsm.Limits
+	pause  *fsm.Pause // an operator's; nil: none
 }
 
 // book answers the planner from the replicated state.
@@ -41,7 +42,20 @@ func (t *term) tunePool(p *fsm.Pool) *pool {
 	r.limits = limits
 	r.plan.SetPolicy(policy)
 	r.roster.tune(t.config.ttl(limits))
+	if p.Pause != r.pause {
+		r.pause = p.Pause
+		for _, m := range r.roster.members {
+			r.activate(m)
+		}
+	}
 	return r
+}
+
+// activate tells the planner whether a member takes jobs.
+func (p *pool) activate(m *member) {
+	if m.session != nil {
+		p.plan.SetInactive(m.name, m.session.inactive())
+	}
 }
 
 // ttl is how long a lease of the pool outlives its worker's silence. An election
@@ -61,7 +75,8 @@ func (t *term) loadPool(s *fsm.State, p *fsm.Pool) {
 	r.plan.Rebuild(s, p)
 	for w := range s.Workers(p.Name) {
 		m := r.roster.enlist(w.Name, now, t.graceOf(r, w.Name))
-		m.capability = w.Capability
+		m.capability, m.pause = w.Capability, w.Pause
+		r.activate(m)
 		clear(m.leases)
 	}
 	for j := range s.Leases(p.Name) {

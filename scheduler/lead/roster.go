@@ -29,9 +29,10 @@ type member struct {
 	grace    time.Duration // its leases hold at least until then
 	pardoned time.Duration // when it had been heard last as its silence was pardoned; 0: never
 
-	session    *session // nil: not connected
-	capability string   // id of the one that it came with last
-	revoked    bool     // that one is: what it still holds is taken back
+	session    *session   // nil: not connected
+	capability string     // id of the one that it came with last
+	revoked    bool       // that one is: what it still holds is taken back
+	pause      *fsm.Pause // an operator's; nil: none
 }
 
 // verdict is what silence has led to.

@@ -53,7 +53,7 @@ func (t *term) elapsed() time.Duration { return time.Since(t.begun) }
 func (t *term) run() error {
 	t.events = t.store.Subscribe("leader",
 		fsm.JobQueued, fsm.JobBackoff, fsm.LeaseGranted, fsm.CancelRequested, fsm.AttemptEnded, fsm.JobSettled,
-		fsm.WorkerRegistered, fsm.WorkerForgotten, fsm.PoolChanged, fsm.PoolDeleted, fsm.CapabilityRevoked)
+		fsm.WorkerRegistered, fsm.WorkerForgotten, fsm.WorkerPaused, fsm.PoolChanged, fsm.PoolDeleted, fsm.CapabilityRevoked)
 	defer t.events.Close()
 	t.load()
 	close(t.ready)

@@ -2,6 +2,9 @@ package lead
 
 import "github.com/weirbuild/weir/proto/pb"
 
+// Silent is the state of a worker that is connected and has missed heartbeats.
+const Silent = "silent"
+
 // describe adds what only the leader knows of some workers.
 func (t *term) describe(list []*pb.Worker) {
 	t.mu.Lock()
@@ -26,12 +29,14 @@ func (t *term) describe(list []*pb.Worker) {
 	}
 }
 
-// stateName is the worker's state in a word: ready, draining, silent, or not
-// ready.
+// stateName is the worker's state in a word: ready, paused, draining, silent, or
+// not ready.
 func (s *session) stateName() string {
 	switch {
 	case s.silent.Load():
-		return "silent"
+		return Silent
+	case s.member.pause != nil:
+		return "paused"
 	case s.status.GetDraining():
 		return "draining"
 	case !s.status.GetReady():
