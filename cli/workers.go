@@ -58,7 +58,7 @@ func workersOf(p *pb.Pool) string {
 
 func newWorkerForget(e *env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "forget POOL NAME", Short: "Forget a worker: its name is free, its cache hints are gone",
+		Use: "forget POOL NAME", Short: "Forget a worker that has stopped: its name is free, its cache hints are gone",
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(func(cl *client.Client) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/scheduler/auth"
+	"github.com/weirbuild/weir/scheduler/lead"
 )
 
 // CreatePool makes a pool, and its first worker capability when the request
@@ -218,10 +219,17 @@ func (s *Server) ListWorkers(ctx context.Context, req *pb.ListWorkersRequest) (*
 	return reply, nil
 }
 
-// ForgetWorker frees a worker's name for another instance key.
+// ForgetWorker frees a worker's name for another instance key. A worker that is
+// heard would only come again, without its cache hints: that is refused.
 func (s *Server) ForgetWorker(ctx context.Context, req *pb.ForgetWorkerRequest) (*pb.ForgetWorkerReply, error) {
 	if err := auth.From(ctx).MayUsePool(req.Pool); err != nil {
 		return nil, err
+	}
+	for _, w := range s.Leader.Workers(req.Pool) {
+		if w.Name == req.Name && w.Connected && w.State != lead.Silent {
+			return nil, &fsm.Refusal{Kind: fsm.Refused, Message: fmt.Sprintf(
+				"worker %s of pool %s is connected and would register again: stop it first (SIGTERM drains it), then forget it", w.Name, w.Pool)}
+		}
 	}
 	forget := &pb.Command_ForgetWorker{ForgetWorker: &pb.ForgetWorker{Pool: req.Pool, Name: req.Name}}
 	if _, err := s.propose(ctx, &pb.Command{Op: forget}); err != nil {
