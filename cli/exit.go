@@ -23,7 +23,7 @@ const (
 	exitLost        = 6 // every attempt was lost with its worker
 	exitInternal    = 7 // anything else
 	exitIncomplete  = 8 // the log is not complete
-	exitInterrupted = 130
+	exitInterrupted = 130 // as a shell says it of Ctrl-C
 )
 
 const exitHelp = `Exit codes:
@@ -35,7 +35,8 @@ const exitHelp = `Exit codes:
   5  the build was cancelled
   6  the build was lost: every attempt ended with its worker
   7  anything else
-  8  the log that was asked for is not complete: the message says who has the rest`
+  8  the log that was asked for is not complete: the message says who has the rest
+130  weir logs was interrupted, by Ctrl-C or SIGTERM`
 
 // codedError carries its own exit code.
 type codedError struct {

@@ -26,8 +26,8 @@ func newLogs(e *env) *cobra.Command {
 		Use:   "logs ID",
 		Short: "Print a job's log, exactly as the build wrote it",
 		Long: "Print a job's log, exactly as the build wrote it, from any node, also after its worker has gone.\n" +
-			"A log that is not complete says so on standard error, with who has the rest, and ends with exit code 8;\n" +
-			"an interrupted one with 130.",
+			"A log that is not complete says so on standard error, with who has the rest, and ends with exit code 8.\n" +
+			"Ctrl-C ends the command with 130 and leaves the job alone.",
 		Example: "  weir logs -f 42\n  weir logs --from -2000 42",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: e.completeJobs,
 		RunE: func(c *cobra.Command, args []string) error { return runLogs(c, e, o, args[0]) },

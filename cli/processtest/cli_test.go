@@ -65,6 +65,7 @@ func testSignals(w *world, ci string) {
 		mark := fmt.Sprintf("signal-%d;", s)
 		c := w.begin(ci, submitting("sh", "-c", ": "+mark+" echo begun; sleep 1000; :")...)
 		w.until("the build", func() bool { return c.out.has("begun") })
+		w.interruptReader(ci, c, s)
 		c.signal(s)
 		w.until("the cancellation", func() bool { return c.err.has("cancelling job") })
 		c.signal(s) // it came twice, as timeout(1) sends it
@@ -76,6 +77,23 @@ func testSignals(w *world, ci string) {
 		if n := len(processes(mark)); n > 0 {
 			w.t.Errorf("%d processes of the build are left after %v", n, s)
 		}
+	}
+}
+
+// interruptReader sends a signal to one who reads a build's log, and the build goes on.
+func (w *world) interruptReader(ci string, build *command, s syscall.Signal) {
+	w.t.Helper()
+	var id uint64
+	_, err := fmt.Sscanf(build.err.String(), "weir: job %d", &id)
+	w.must(err)
+	reader := w.begin(ci, "logs", "-f", fmt.Sprint(id))
+	w.until("the log", func() bool { return reader.out.has("begun") })
+	reader.signal(s)
+	if a := reader.wait(); a.code != 130 || a.err != "" {
+		w.t.Errorf("logs -f that got %v: exit code %d, %q", s, a.code, a.err)
+	}
+	if j := w.job(id); j.State != pb.JobState_JOB_STATE_RUNNING || j.CancelRequested {
+		w.t.Errorf("the job whose reader got %v: %v", s, j)
 	}
 }
 
