@@ -48,8 +48,8 @@ bench: build ## measure everything against its limit; takes some minutes
 	@bin/weir bench
 	@$(GO) test -run '^$$' -bench . -benchtime 20x ./workerd/obuilder
 
-engines: ## build the BuildKit that tests run as root, into the user's cache directory; some minutes, once
-	@[ "$$(id -u)" -ne 0 ] || .ci/buildkit/build >/dev/null
+engines: ## get BuildKit and Docker for tests that run as root; some minutes, once
+	@.ci/engines
 
 deps: ## install what tests and demo need besides Go: git, iproute2, iptables, runc, busybox
 	@.ci/deps

@@ -1,4 +1,4 @@
-// The BuildKit that tests run: .ci/deps builds it, into the user's cache directory.
+// The BuildKit that tests run: build builds it, into the user's cache directory.
 module github.com/weirbuild/weir/ci/buildkit
 
 go 1.26.8

@@ -77,7 +77,7 @@ func choices(b *bench) {
 func push(b *bench) {
 	job := contents("FROM busybox\nRUN echo pushed > /what\n")
 	job.Push = b.registry.host + "/app/web:v1"
-	o := b.builds(nil, job, "\nPushing "+job.Push+"\nPushed ")
+	o := b.builds(nil, job, "\nPushing "+job.Push+"\n", "\nPushed ")
 	if want := b.registry.host + "/app/web@" + b.registry.digest(b, "app/web:v1"); o.Output != want {
 		b.Errorf("output %q, want %q", o.Output, want)
 	}

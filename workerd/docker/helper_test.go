@@ -61,8 +61,8 @@ func newBench(t *testing.T, open func(*bench) docker.Engine) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := filepath.Join(b.dir, "work")
-	b.executor, err = docker.New(docker.Config{WorkDir: work, Engine: open(b), Source: source,
+	work, engine := filepath.Join(b.dir, "work"), open(b)
+	b.executor, err = docker.New(docker.Config{WorkDir: work, Engine: engine, Source: source,
 		AllowPush: []string{b.registry.host + "/app", nowhere, "docker.io/someone"}, Grace: time.Minute, Backoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -84,26 +84,30 @@ func (b *bench) in(t *testing.T) *bench {
 
 // stumbling is a registry that answers with an error where it is told to.
 type stumbling struct {
-	host string
+	host string // as the engine sees it
+	here string // as the test sees it
 
 	mu   sync.Mutex
 	left int
 	when func(*http.Request) bool
+	real http.Handler
+}
+
+func (s *stumbling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.stumbles(r) {
+		http.Error(w, "stumbled", http.StatusInternalServerError)
+		return
+	}
+	s.real.ServeHTTP(w, r)
 }
 
 func newStumbling(t *testing.T) *stumbling {
 	t.Helper()
-	s := &stumbling{}
-	real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.stumbles(r) {
-			http.Error(w, "stumbled", http.StatusInternalServerError)
-			return
-		}
-		real.ServeHTTP(w, r)
-	}))
+	s := &stumbling{real: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	s.host = strings.TrimPrefix(server.URL, "http://")
+	s.here = strings.TrimPrefix(server.URL, "http://")
+	s.host = s.here
 	if err := remote.Write(s.ref(t, "library/busybox"), enginetest.Busybox(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +133,7 @@ func (s *stumbling) stumbles(r *http.Request) bool {
 
 func (s *stumbling) ref(t testing.TB, text string) name.Reference {
 	t.Helper()
-	ref, err := name.ParseReference(s.host+"/"+text, name.Insecure)
+	ref, err := name.ParseReference(s.here+"/"+text, name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,4 +304,18 @@ func runs(text string) bool {
 		}
 	}
 	return false
+}
+
+// layers is how many layers an image has.
+func (s *stumbling) layers(t testing.TB, text string) int {
+	t.Helper()
+	img, err := remote.Image(s.ref(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(layers)
 }

@@ -169,14 +169,17 @@ func (p *Program) Push(ctx context.Context, r Request, out io.Writer) (string, e
 	if err != nil {
 		return "", fmt.Errorf("read which image docker has built: %w", err)
 	}
+	id := strings.TrimSpace(string(image))
 	lock := p.lockFor(r.Job.GetPush())
 	lock.Lock()
 	defer lock.Unlock()
-	if _, err := p.run(ctx, r, false, out, "tag", strings.TrimSpace(string(image)), r.Job.GetPush()); err != nil {
-		return "", err
+	for _, name := range []string{keptName(id), r.Job.GetPush()} {
+		if _, err := p.run(ctx, r, false, out, "tag", id, name); err != nil {
+			return "", err
+		}
 	}
 	said, err := p.run(ctx, r, false, out, "push", r.Job.GetPush())
-	// The name has done its work; the image itself stays in the daemon's cache.
+	// The name has done its work. The image stays, as a cache for the next build.
 	_, _ = p.run(context.WithoutCancel(ctx), r, false, io.Discard, "rmi", "--no-prune", r.Job.GetPush())
 	if err != nil {
 		return "", err
@@ -186,6 +189,12 @@ func (p *Program) Push(ctx context.Context, r Request, out io.Writer) (string, e
 		return "", fmt.Errorf("read what docker says of the push: it names no digest: %s", said.last())
 	}
 	return string(m[1]), nil
+}
+
+// keptName is a name that keeps a pushed image in the daemon's cache.
+func keptName(id string) string {
+	_, hash, _ := strings.Cut(id, ":")
+	return "weir-built:" + hash[:min(12, len(hash))]
 }
 
 // lockFor is the lock of an image's name, which it may share with others.

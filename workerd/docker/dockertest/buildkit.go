@@ -1,5 +1,3 @@
-// Package dockertest runs the engines that build Dockerfiles, for tests. It needs
-// root.
 package dockertest
 
 import (
@@ -9,16 +7,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 )
-
-// patience is how long an engine may take to begin or to end.
-const patience = time.Minute
 
 // BuildKit is a running buildkitd.
 type BuildKit struct {
@@ -77,7 +70,7 @@ func programs(t testing.TB) string {
 	}
 	dir := filepath.Join(cache, "weir", "buildkit-"+string(version[1]))
 	if _, err := os.Stat(filepath.Join(dir, "buildkitd")); err != nil {
-		enginetest.Missing(t, "this test needs BuildKit, which .ci/buildkit/build builds in some minutes")
+		enginetest.Missing(t, "this test needs BuildKit, which `make engines` builds in some minutes")
 	}
 	return dir
 }
@@ -109,36 +102,13 @@ func (b *BuildKit) Stop() {
 	if b.cmd == nil {
 		return
 	}
-	_ = b.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-	ended := make(chan struct{})
-	go func() { // ends with the process
-		defer close(ended)
-		_ = b.cmd.Wait() // it was told to end: how does not matter
-	}()
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		b.t.Errorf("buildkitd does not end\n%s", b.log())
-		_ = b.cmd.Process.Kill() // it may have ended now
-		<-ended
-	}
+	end(b.t, b.cmd, b.log)
 	b.cmd = nil
 }
 
-// log is the end of what the daemon said.
-func (b *BuildKit) log() string {
-	text, _ := os.ReadFile(filepath.Join(b.root, "log")) // else there is none
-	lines := strings.Split(string(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
-}
+func (b *BuildKit) log() string { return lastLines(filepath.Join(b.root, "log")) }
 
 func (b *BuildKit) until(what string, holds func() bool) {
 	b.t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for began := time.Now(); !holds(); <-tick.C {
-		if time.Since(began) > patience {
-			b.t.Fatalf("waited %v for %s\n%s", patience, what, b.log())
-		}
-	}
+	until(b.t, what, holds, b.log)
 }
