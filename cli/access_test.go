@@ -19,11 +19,15 @@ var accessRows = map[string][]string{
 		pb.JobService_Watch_FullMethodName, pb.JobService_ReadLog_FullMethodName, pb.JobService_WatchSettled_FullMethodName,
 	},
 	"see pools":            {pb.AdminService_ListPools_FullMethodName, pb.AdminService_GetPool_FullMethodName},
-	"see workers, clients": {pb.AdminService_ListWorkers_FullMethodName, pb.AdminService_ListClients_FullMethodName},
-	"create, change, pause, delete pools; pause, forget workers": {
+	"see workers, clients, queues": {
+		pb.AdminService_ListWorkers_FullMethodName, pb.AdminService_ListClients_FullMethodName,
+		pb.AdminService_ShowWorker_FullMethodName, pb.AdminService_ShowPool_FullMethodName,
+	},
+	"create, change, pause, delete pools; pause, forget workers, take jobs off them": {
 		pb.AdminService_CreatePool_FullMethodName, pb.AdminService_UpdatePool_FullMethodName,
 		pb.AdminService_DeletePool_FullMethodName, pb.AdminService_ForgetWorker_FullMethodName,
 		pb.AdminService_PausePool_FullMethodName, pb.AdminService_PauseWorkers_FullMethodName,
+		pb.AdminService_EvictJobs_FullMethodName,
 	},
 	"add clients, set their rates": {pb.AdminService_AddClient_FullMethodName, pb.AdminService_SetClientRate_FullMethodName},
 	"members: add, remove, transfer": {

@@ -1442,6 +1442,569 @@ func (x *PauseWorkersReply) GetWorkers() []string {
 	return nil
 }
 
+type ShowPoolRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // jobs listed of the queue, and of each worker; default 20, at most 200
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowPoolRequest) Reset() {
+	*x = ShowPoolRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowPoolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowPoolRequest) ProtoMessage() {}
+
+func (x *ShowPoolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowPoolRequest.ProtoReflect.Descriptor instead.
+func (*ShowPoolRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ShowPoolRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ShowPoolRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// PoolView is a pool as its leader sees it.
+type PoolView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          *Pool                  `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Queue         []*JobView             `protobuf:"bytes,2,rep,name=queue,proto3" json:"queue,omitempty"` // in the order in which they should start
+	Workers       []*WorkerView          `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`
+	Shares        []*ShareView           `protobuf:"bytes,4,rep,name=shares,proto3" json:"shares,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolView) Reset() {
+	*x = PoolView{}
+	mi := &file_weir_v1_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolView) ProtoMessage() {}
+
+func (x *PoolView) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
+func (*PoolView) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PoolView) GetPool() *Pool {
+	if x != nil {
+		return x.Pool
+	}
+	return nil
+}
+
+func (x *PoolView) GetQueue() []*JobView {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+func (x *PoolView) GetWorkers() []*WorkerView {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+func (x *PoolView) GetShares() []*ShareView {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+// JobView is a job that waits or runs, in a line.
+type JobView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
+	Client        string                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	CacheHint     string                 `protobuf:"bytes,3,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`
+	Urgent        bool                   `protobuf:"varint,4,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	Slots         uint32                 `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
+	SubmittedMs   int64                  `protobuf:"varint,6,opt,name=submitted_ms,json=submittedMs,proto3" json:"submitted_ms,omitempty"`
+	FairStartMs   int64                  `protobuf:"varint,7,opt,name=fair_start_ms,json=fairStartMs,proto3" json:"fair_start_ms,omitempty"`
+	Why           string                 `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`                                // it waits
+	Worker        string                 `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`                          // that runs it, or that it is reserved for
+	StartedMs     int64                  `protobuf:"varint,10,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"` // 0: it waits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobView) Reset() {
+	*x = JobView{}
+	mi := &file_weir_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobView) ProtoMessage() {}
+
+func (x *JobView) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobView.ProtoReflect.Descriptor instead.
+func (*JobView) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *JobView) GetJob() uint64 {
+	if x != nil {
+		return x.Job
+	}
+	return 0
+}
+
+func (x *JobView) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *JobView) GetCacheHint() string {
+	if x != nil {
+		return x.CacheHint
+	}
+	return ""
+}
+
+func (x *JobView) GetUrgent() bool {
+	if x != nil {
+		return x.Urgent
+	}
+	return false
+}
+
+func (x *JobView) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *JobView) GetSubmittedMs() int64 {
+	if x != nil {
+		return x.SubmittedMs
+	}
+	return 0
+}
+
+func (x *JobView) GetFairStartMs() int64 {
+	if x != nil {
+		return x.FairStartMs
+	}
+	return 0
+}
+
+func (x *JobView) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *JobView) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *JobView) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+type WorkerView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        *Worker                `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Running       []*JobView             `protobuf:"bytes,2,rep,name=running,proto3" json:"running,omitempty"`
+	Reserved      []*JobView             `protobuf:"bytes,3,rep,name=reserved,proto3" json:"reserved,omitempty"`                              // that wait for this worker, since it has their cache
+	WorkloadMs    int64                  `protobuf:"varint,4,opt,name=workload_ms,json=workloadMs,proto3" json:"workload_ms,omitempty"`       // what those are expected to take
+	ReservedJobs  uint32                 `protobuf:"varint,5,opt,name=reserved_jobs,json=reservedJobs,proto3" json:"reserved_jobs,omitempty"` // how many they are, listed or not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerView) Reset() {
+	*x = WorkerView{}
+	mi := &file_weir_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerView) ProtoMessage() {}
+
+func (x *WorkerView) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerView.ProtoReflect.Descriptor instead.
+func (*WorkerView) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WorkerView) GetWorker() *Worker {
+	if x != nil {
+		return x.Worker
+	}
+	return nil
+}
+
+func (x *WorkerView) GetRunning() []*JobView {
+	if x != nil {
+		return x.Running
+	}
+	return nil
+}
+
+func (x *WorkerView) GetReserved() []*JobView {
+	if x != nil {
+		return x.Reserved
+	}
+	return nil
+}
+
+func (x *WorkerView) GetWorkloadMs() int64 {
+	if x != nil {
+		return x.WorkloadMs
+	}
+	return 0
+}
+
+func (x *WorkerView) GetReservedJobs() uint32 {
+	if x != nil {
+		return x.ReservedJobs
+	}
+	return 0
+}
+
+// ShareView is what a client has in a pool.
+type ShareView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Client        string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	Rate          float64                `protobuf:"fixed64,2,opt,name=rate,proto3" json:"rate,omitempty"` // 0: the client is removed
+	Waiting       int64                  `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Running       int64                  `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	AheadMs       int64                  `protobuf:"varint,5,opt,name=ahead_ms,json=aheadMs,proto3" json:"ahead_ms,omitempty"` // by how much the fair start time of its next job is in the future
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareView) Reset() {
+	*x = ShareView{}
+	mi := &file_weir_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareView) ProtoMessage() {}
+
+func (x *ShareView) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareView.ProtoReflect.Descriptor instead.
+func (*ShareView) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ShareView) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *ShareView) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *ShareView) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *ShareView) GetRunning() int64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *ShareView) GetAheadMs() int64 {
+	if x != nil {
+		return x.AheadMs
+	}
+	return 0
+}
+
+type ShowWorkerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // jobs listed; default and at most 1,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowWorkerRequest) Reset() {
+	*x = ShowWorkerRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowWorkerRequest) ProtoMessage() {}
+
+func (x *ShowWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowWorkerRequest.ProtoReflect.Descriptor instead.
+func (*ShowWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ShowWorkerRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *ShowWorkerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ShowWorkerRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type EvictJobsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Jobs          []uint64               `protobuf:"varint,3,rep,packed,name=jobs,proto3" json:"jobs,omitempty"` // empty: all that it runs
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictJobsRequest) Reset() {
+	*x = EvictJobsRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictJobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictJobsRequest) ProtoMessage() {}
+
+func (x *EvictJobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictJobsRequest.ProtoReflect.Descriptor instead.
+func (*EvictJobsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *EvictJobsRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *EvictJobsRequest) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *EvictJobsRequest) GetJobs() []uint64 {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *EvictJobsRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type EvictJobsReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Jobs          []uint64               `protobuf:"varint,1,rep,packed,name=jobs,proto3" json:"jobs,omitempty"` // that were taken off it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictJobsReply) Reset() {
+	*x = EvictJobsReply{}
+	mi := &file_weir_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictJobsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictJobsReply) ProtoMessage() {}
+
+func (x *EvictJobsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictJobsReply.ProtoReflect.Descriptor instead.
+func (*EvictJobsReply) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *EvictJobsReply) GetJobs() []uint64 {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
 var File_weir_v1_admin_proto protoreflect.FileDescriptor
 
 const file_weir_v1_admin_proto_rawDesc = "" +
@@ -1531,7 +2094,55 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x06resume\x18\x04 \x01(\bR\x06resume\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\"-\n" +
 	"\x11PauseWorkersReply\x12\x18\n" +
-	"\aworkers\x18\x01 \x03(\tR\aworkers2\xa1\t\n" +
+	"\aworkers\x18\x01 \x03(\tR\aworkers\";\n" +
+	"\x0fShowPoolRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\xb0\x01\n" +
+	"\bPoolView\x12!\n" +
+	"\x04pool\x18\x01 \x01(\v2\r.weir.v1.PoolR\x04pool\x12&\n" +
+	"\x05queue\x18\x02 \x03(\v2\x10.weir.v1.JobViewR\x05queue\x12-\n" +
+	"\aworkers\x18\x03 \x03(\v2\x13.weir.v1.WorkerViewR\aworkers\x12*\n" +
+	"\x06shares\x18\x04 \x03(\v2\x12.weir.v1.ShareViewR\x06shares\"\x90\x02\n" +
+	"\aJobView\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\tR\x06client\x12\x1d\n" +
+	"\n" +
+	"cache_hint\x18\x03 \x01(\tR\tcacheHint\x12\x16\n" +
+	"\x06urgent\x18\x04 \x01(\bR\x06urgent\x12\x14\n" +
+	"\x05slots\x18\x05 \x01(\rR\x05slots\x12!\n" +
+	"\fsubmitted_ms\x18\x06 \x01(\x03R\vsubmittedMs\x12\"\n" +
+	"\rfair_start_ms\x18\a \x01(\x03R\vfairStartMs\x12\x10\n" +
+	"\x03why\x18\b \x01(\tR\x03why\x12\x16\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\n" +
+	" \x01(\x03R\tstartedMs\"\xd5\x01\n" +
+	"\n" +
+	"WorkerView\x12'\n" +
+	"\x06worker\x18\x01 \x01(\v2\x0f.weir.v1.WorkerR\x06worker\x12*\n" +
+	"\arunning\x18\x02 \x03(\v2\x10.weir.v1.JobViewR\arunning\x12,\n" +
+	"\breserved\x18\x03 \x03(\v2\x10.weir.v1.JobViewR\breserved\x12\x1f\n" +
+	"\vworkload_ms\x18\x04 \x01(\x03R\n" +
+	"workloadMs\x12#\n" +
+	"\rreserved_jobs\x18\x05 \x01(\rR\freservedJobs\"\x86\x01\n" +
+	"\tShareView\x12\x16\n" +
+	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x03R\awaiting\x12\x18\n" +
+	"\arunning\x18\x04 \x01(\x03R\arunning\x12\x19\n" +
+	"\bahead_ms\x18\x05 \x01(\x03R\aaheadMs\"Q\n" +
+	"\x11ShowWorkerRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"j\n" +
+	"\x10EvictJobsRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04jobs\x18\x03 \x03(\x04R\x04jobs\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"$\n" +
+	"\x0eEvictJobsReply\x12\x12\n" +
+	"\x04jobs\x18\x01 \x03(\x04R\x04jobs2\xda\n" +
+	"\n" +
 	"\fAdminService\x12>\n" +
 	"\tAdminInit\x12\x19.weir.v1.AdminInitRequest\x1a\x16.weir.v1.NewCapability\x12B\n" +
 	"\n" +
@@ -1541,7 +2152,8 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"DeletePool\x12\x1a.weir.v1.DeletePoolRequest\x1a\x18.weir.v1.DeletePoolReply\x12?\n" +
 	"\tListPools\x12\x19.weir.v1.ListPoolsRequest\x1a\x17.weir.v1.ListPoolsReply\x121\n" +
-	"\aGetPool\x12\x17.weir.v1.GetPoolRequest\x1a\r.weir.v1.Pool\x125\n" +
+	"\aGetPool\x12\x17.weir.v1.GetPoolRequest\x1a\r.weir.v1.Pool\x127\n" +
+	"\bShowPool\x12\x18.weir.v1.ShowPoolRequest\x1a\x11.weir.v1.PoolView\x125\n" +
 	"\tPausePool\x12\x19.weir.v1.PausePoolRequest\x1a\r.weir.v1.Pool\x12>\n" +
 	"\tAddClient\x12\x19.weir.v1.AddClientRequest\x1a\x16.weir.v1.NewCapability\x12H\n" +
 	"\fRemoveClient\x12\x1c.weir.v1.RemoveClientRequest\x1a\x1a.weir.v1.RemoveClientReply\x12?\n" +
@@ -1550,9 +2162,12 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x10CreateCapability\x12 .weir.v1.CreateCapabilityRequest\x1a\x16.weir.v1.NewCapability\x12T\n" +
 	"\x10ListCapabilities\x12 .weir.v1.ListCapabilitiesRequest\x1a\x1e.weir.v1.ListCapabilitiesReply\x12T\n" +
 	"\x10RevokeCapability\x12 .weir.v1.RevokeCapabilityRequest\x1a\x1e.weir.v1.RevokeCapabilityReply\x12E\n" +
-	"\vListWorkers\x12\x1b.weir.v1.ListWorkersRequest\x1a\x19.weir.v1.ListWorkersReply\x12H\n" +
+	"\vListWorkers\x12\x1b.weir.v1.ListWorkersRequest\x1a\x19.weir.v1.ListWorkersReply\x12=\n" +
+	"\n" +
+	"ShowWorker\x12\x1a.weir.v1.ShowWorkerRequest\x1a\x13.weir.v1.WorkerView\x12H\n" +
 	"\fForgetWorker\x12\x1c.weir.v1.ForgetWorkerRequest\x1a\x1a.weir.v1.ForgetWorkerReply\x12H\n" +
-	"\fPauseWorkers\x12\x1c.weir.v1.PauseWorkersRequest\x1a\x1a.weir.v1.PauseWorkersReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\fPauseWorkers\x12\x1c.weir.v1.PauseWorkersRequest\x1a\x1a.weir.v1.PauseWorkersReply\x12?\n" +
+	"\tEvictJobs\x12\x19.weir.v1.EvictJobsRequest\x1a\x17.weir.v1.EvictJobsReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_admin_proto_rawDescOnce sync.Once
@@ -1566,7 +2181,7 @@ func file_weir_v1_admin_proto_rawDescGZIP() []byte {
 	return file_weir_v1_admin_proto_rawDescData
 }
 
-var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_weir_v1_admin_proto_goTypes = []any{
 	(*AdminInitRequest)(nil),        // 0: weir.v1.AdminInitRequest
 	(*NewCapability)(nil),           // 1: weir.v1.NewCapability
@@ -1596,64 +2211,85 @@ var file_weir_v1_admin_proto_goTypes = []any{
 	(*ForgetWorkerReply)(nil),       // 25: weir.v1.ForgetWorkerReply
 	(*PauseWorkersRequest)(nil),     // 26: weir.v1.PauseWorkersRequest
 	(*PauseWorkersReply)(nil),       // 27: weir.v1.PauseWorkersReply
-	(*Capability)(nil),              // 28: weir.v1.Capability
-	(*PoolConfig)(nil),              // 29: weir.v1.PoolConfig
-	(*Pool)(nil),                    // 30: weir.v1.Pool
-	(*Client)(nil),                  // 31: weir.v1.Client
-	(CapabilityKind)(0),             // 32: weir.v1.CapabilityKind
-	(*Worker)(nil),                  // 33: weir.v1.Worker
+	(*ShowPoolRequest)(nil),         // 28: weir.v1.ShowPoolRequest
+	(*PoolView)(nil),                // 29: weir.v1.PoolView
+	(*JobView)(nil),                 // 30: weir.v1.JobView
+	(*WorkerView)(nil),              // 31: weir.v1.WorkerView
+	(*ShareView)(nil),               // 32: weir.v1.ShareView
+	(*ShowWorkerRequest)(nil),       // 33: weir.v1.ShowWorkerRequest
+	(*EvictJobsRequest)(nil),        // 34: weir.v1.EvictJobsRequest
+	(*EvictJobsReply)(nil),          // 35: weir.v1.EvictJobsReply
+	(*Capability)(nil),              // 36: weir.v1.Capability
+	(*PoolConfig)(nil),              // 37: weir.v1.PoolConfig
+	(*Pool)(nil),                    // 38: weir.v1.Pool
+	(*Client)(nil),                  // 39: weir.v1.Client
+	(CapabilityKind)(0),             // 40: weir.v1.CapabilityKind
+	(*Worker)(nil),                  // 41: weir.v1.Worker
 }
 var file_weir_v1_admin_proto_depIdxs = []int32{
-	28, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
-	29, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	30, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
+	36, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
+	37, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	38, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
 	1,  // 3: weir.v1.CreatePoolReply.worker:type_name -> weir.v1.NewCapability
-	29, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	30, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
-	31, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
-	32, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
-	28, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
-	28, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
-	33, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
-	0,  // 11: weir.v1.AdminService.AdminInit:input_type -> weir.v1.AdminInitRequest
-	2,  // 12: weir.v1.AdminService.CreatePool:input_type -> weir.v1.CreatePoolRequest
-	4,  // 13: weir.v1.AdminService.UpdatePool:input_type -> weir.v1.UpdatePoolRequest
-	5,  // 14: weir.v1.AdminService.DeletePool:input_type -> weir.v1.DeletePoolRequest
-	7,  // 15: weir.v1.AdminService.ListPools:input_type -> weir.v1.ListPoolsRequest
-	9,  // 16: weir.v1.AdminService.GetPool:input_type -> weir.v1.GetPoolRequest
-	10, // 17: weir.v1.AdminService.PausePool:input_type -> weir.v1.PausePoolRequest
-	12, // 18: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
-	13, // 19: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
-	11, // 20: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
-	15, // 21: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
-	17, // 22: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
-	18, // 23: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
-	20, // 24: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
-	22, // 25: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	24, // 26: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
-	26, // 27: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
-	1,  // 28: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
-	3,  // 29: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
-	30, // 30: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
-	6,  // 31: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
-	8,  // 32: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
-	30, // 33: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
-	30, // 34: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
-	1,  // 35: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
-	14, // 36: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
-	31, // 37: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
-	16, // 38: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
-	1,  // 39: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
-	19, // 40: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
-	21, // 41: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
-	23, // 42: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
-	25, // 43: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
-	27, // 44: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
-	28, // [28:45] is the sub-list for method output_type
-	11, // [11:28] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	37, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	38, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
+	39, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
+	40, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
+	36, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
+	36, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
+	41, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
+	38, // 11: weir.v1.PoolView.pool:type_name -> weir.v1.Pool
+	30, // 12: weir.v1.PoolView.queue:type_name -> weir.v1.JobView
+	31, // 13: weir.v1.PoolView.workers:type_name -> weir.v1.WorkerView
+	32, // 14: weir.v1.PoolView.shares:type_name -> weir.v1.ShareView
+	41, // 15: weir.v1.WorkerView.worker:type_name -> weir.v1.Worker
+	30, // 16: weir.v1.WorkerView.running:type_name -> weir.v1.JobView
+	30, // 17: weir.v1.WorkerView.reserved:type_name -> weir.v1.JobView
+	0,  // 18: weir.v1.AdminService.AdminInit:input_type -> weir.v1.AdminInitRequest
+	2,  // 19: weir.v1.AdminService.CreatePool:input_type -> weir.v1.CreatePoolRequest
+	4,  // 20: weir.v1.AdminService.UpdatePool:input_type -> weir.v1.UpdatePoolRequest
+	5,  // 21: weir.v1.AdminService.DeletePool:input_type -> weir.v1.DeletePoolRequest
+	7,  // 22: weir.v1.AdminService.ListPools:input_type -> weir.v1.ListPoolsRequest
+	9,  // 23: weir.v1.AdminService.GetPool:input_type -> weir.v1.GetPoolRequest
+	28, // 24: weir.v1.AdminService.ShowPool:input_type -> weir.v1.ShowPoolRequest
+	10, // 25: weir.v1.AdminService.PausePool:input_type -> weir.v1.PausePoolRequest
+	12, // 26: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
+	13, // 27: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
+	11, // 28: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
+	15, // 29: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
+	17, // 30: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
+	18, // 31: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
+	20, // 32: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
+	22, // 33: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	33, // 34: weir.v1.AdminService.ShowWorker:input_type -> weir.v1.ShowWorkerRequest
+	24, // 35: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
+	26, // 36: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
+	34, // 37: weir.v1.AdminService.EvictJobs:input_type -> weir.v1.EvictJobsRequest
+	1,  // 38: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
+	3,  // 39: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
+	38, // 40: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
+	6,  // 41: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
+	8,  // 42: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
+	38, // 43: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
+	29, // 44: weir.v1.AdminService.ShowPool:output_type -> weir.v1.PoolView
+	38, // 45: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
+	1,  // 46: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
+	14, // 47: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
+	39, // 48: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
+	16, // 49: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
+	1,  // 50: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
+	19, // 51: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
+	21, // 52: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
+	23, // 53: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
+	31, // 54: weir.v1.AdminService.ShowWorker:output_type -> weir.v1.WorkerView
+	25, // 55: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
+	27, // 56: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
+	35, // 57: weir.v1.AdminService.EvictJobs:output_type -> weir.v1.EvictJobsReply
+	38, // [38:58] is the sub-list for method output_type
+	18, // [18:38] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_admin_proto_init() }
@@ -1669,7 +2305,7 @@ func file_weir_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_proto_rawDesc), len(file_weir_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

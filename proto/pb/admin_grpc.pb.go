@@ -27,6 +27,7 @@ const (
 	AdminService_DeletePool_FullMethodName       = "/weir.v1.AdminService/DeletePool"
 	AdminService_ListPools_FullMethodName        = "/weir.v1.AdminService/ListPools"
 	AdminService_GetPool_FullMethodName          = "/weir.v1.AdminService/GetPool"
+	AdminService_ShowPool_FullMethodName         = "/weir.v1.AdminService/ShowPool"
 	AdminService_PausePool_FullMethodName        = "/weir.v1.AdminService/PausePool"
 	AdminService_AddClient_FullMethodName        = "/weir.v1.AdminService/AddClient"
 	AdminService_RemoveClient_FullMethodName     = "/weir.v1.AdminService/RemoveClient"
@@ -36,8 +37,10 @@ const (
 	AdminService_ListCapabilities_FullMethodName = "/weir.v1.AdminService/ListCapabilities"
 	AdminService_RevokeCapability_FullMethodName = "/weir.v1.AdminService/RevokeCapability"
 	AdminService_ListWorkers_FullMethodName      = "/weir.v1.AdminService/ListWorkers"
+	AdminService_ShowWorker_FullMethodName       = "/weir.v1.AdminService/ShowWorker"
 	AdminService_ForgetWorker_FullMethodName     = "/weir.v1.AdminService/ForgetWorker"
 	AdminService_PauseWorkers_FullMethodName     = "/weir.v1.AdminService/PauseWorkers"
+	AdminService_EvictJobs_FullMethodName        = "/weir.v1.AdminService/EvictJobs"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -52,6 +55,9 @@ type AdminServiceClient interface {
 	DeletePool(ctx context.Context, in *DeletePoolRequest, opts ...grpc.CallOption) (*DeletePoolReply, error)
 	ListPools(ctx context.Context, in *ListPoolsRequest, opts ...grpc.CallOption) (*ListPoolsReply, error)
 	GetPool(ctx context.Context, in *GetPoolRequest, opts ...grpc.CallOption) (*Pool, error)
+	// ShowPool says what waits in a pool and why, what its workers do, and how far
+	// its clients are ahead of their shares.
+	ShowPool(ctx context.Context, in *ShowPoolRequest, opts ...grpc.CallOption) (*PoolView, error)
 	// PausePool keeps the pool's jobs from starting, or ends that.
 	PausePool(ctx context.Context, in *PausePoolRequest, opts ...grpc.CallOption) (*Pool, error)
 	AddClient(ctx context.Context, in *AddClientRequest, opts ...grpc.CallOption) (*NewCapability, error)
@@ -62,9 +68,13 @@ type AdminServiceClient interface {
 	ListCapabilities(ctx context.Context, in *ListCapabilitiesRequest, opts ...grpc.CallOption) (*ListCapabilitiesReply, error)
 	RevokeCapability(ctx context.Context, in *RevokeCapabilityRequest, opts ...grpc.CallOption) (*RevokeCapabilityReply, error)
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersReply, error)
+	ShowWorker(ctx context.Context, in *ShowWorkerRequest, opts ...grpc.CallOption) (*WorkerView, error)
 	ForgetWorker(ctx context.Context, in *ForgetWorkerRequest, opts ...grpc.CallOption) (*ForgetWorkerReply, error)
 	// PauseWorkers keeps new jobs from workers, or ends that. What runs goes on.
 	PauseWorkers(ctx context.Context, in *PauseWorkersRequest, opts ...grpc.CallOption) (*PauseWorkersReply, error)
+	// EvictJobs takes running jobs off a worker. They go back to their places in the
+	// queue, and no attempt of theirs has failed.
+	EvictJobs(ctx context.Context, in *EvictJobsRequest, opts ...grpc.CallOption) (*EvictJobsReply, error)
 }
 
 type adminServiceClient struct {
@@ -129,6 +139,16 @@ func (c *adminServiceClient) GetPool(ctx context.Context, in *GetPoolRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Pool)
 	err := c.cc.Invoke(ctx, AdminService_GetPool_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ShowPool(ctx context.Context, in *ShowPoolRequest, opts ...grpc.CallOption) (*PoolView, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PoolView)
+	err := c.cc.Invoke(ctx, AdminService_ShowPool_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -225,6 +245,16 @@ func (c *adminServiceClient) ListWorkers(ctx context.Context, in *ListWorkersReq
 	return out, nil
 }
 
+func (c *adminServiceClient) ShowWorker(ctx context.Context, in *ShowWorkerRequest, opts ...grpc.CallOption) (*WorkerView, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WorkerView)
+	err := c.cc.Invoke(ctx, AdminService_ShowWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ForgetWorker(ctx context.Context, in *ForgetWorkerRequest, opts ...grpc.CallOption) (*ForgetWorkerReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ForgetWorkerReply)
@@ -245,6 +275,16 @@ func (c *adminServiceClient) PauseWorkers(ctx context.Context, in *PauseWorkersR
 	return out, nil
 }
 
+func (c *adminServiceClient) EvictJobs(ctx context.Context, in *EvictJobsRequest, opts ...grpc.CallOption) (*EvictJobsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EvictJobsReply)
+	err := c.cc.Invoke(ctx, AdminService_EvictJobs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -257,6 +297,9 @@ type AdminServiceServer interface {
 	DeletePool(context.Context, *DeletePoolRequest) (*DeletePoolReply, error)
 	ListPools(context.Context, *ListPoolsRequest) (*ListPoolsReply, error)
 	GetPool(context.Context, *GetPoolRequest) (*Pool, error)
+	// ShowPool says what waits in a pool and why, what its workers do, and how far
+	// its clients are ahead of their shares.
+	ShowPool(context.Context, *ShowPoolRequest) (*PoolView, error)
 	// PausePool keeps the pool's jobs from starting, or ends that.
 	PausePool(context.Context, *PausePoolRequest) (*Pool, error)
 	AddClient(context.Context, *AddClientRequest) (*NewCapability, error)
@@ -267,9 +310,13 @@ type AdminServiceServer interface {
 	ListCapabilities(context.Context, *ListCapabilitiesRequest) (*ListCapabilitiesReply, error)
 	RevokeCapability(context.Context, *RevokeCapabilityRequest) (*RevokeCapabilityReply, error)
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersReply, error)
+	ShowWorker(context.Context, *ShowWorkerRequest) (*WorkerView, error)
 	ForgetWorker(context.Context, *ForgetWorkerRequest) (*ForgetWorkerReply, error)
 	// PauseWorkers keeps new jobs from workers, or ends that. What runs goes on.
 	PauseWorkers(context.Context, *PauseWorkersRequest) (*PauseWorkersReply, error)
+	// EvictJobs takes running jobs off a worker. They go back to their places in the
+	// queue, and no attempt of theirs has failed.
+	EvictJobs(context.Context, *EvictJobsRequest) (*EvictJobsReply, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -298,6 +345,9 @@ func (UnimplementedAdminServiceServer) ListPools(context.Context, *ListPoolsRequ
 func (UnimplementedAdminServiceServer) GetPool(context.Context, *GetPoolRequest) (*Pool, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPool not implemented")
 }
+func (UnimplementedAdminServiceServer) ShowPool(context.Context, *ShowPoolRequest) (*PoolView, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShowPool not implemented")
+}
 func (UnimplementedAdminServiceServer) PausePool(context.Context, *PausePoolRequest) (*Pool, error) {
 	return nil, status.Error(codes.Unimplemented, "method PausePool not implemented")
 }
@@ -325,11 +375,17 @@ func (UnimplementedAdminServiceServer) RevokeCapability(context.Context, *Revoke
 func (UnimplementedAdminServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
 }
+func (UnimplementedAdminServiceServer) ShowWorker(context.Context, *ShowWorkerRequest) (*WorkerView, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShowWorker not implemented")
+}
 func (UnimplementedAdminServiceServer) ForgetWorker(context.Context, *ForgetWorkerRequest) (*ForgetWorkerReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForgetWorker not implemented")
 }
 func (UnimplementedAdminServiceServer) PauseWorkers(context.Context, *PauseWorkersRequest) (*PauseWorkersReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method PauseWorkers not implemented")
+}
+func (UnimplementedAdminServiceServer) EvictJobs(context.Context, *EvictJobsRequest) (*EvictJobsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method EvictJobs not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -456,6 +512,24 @@ func _AdminService_GetPool_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetPool(ctx, req.(*GetPoolRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ShowPool_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShowPoolRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ShowPool(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ShowPool_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ShowPool(ctx, req.(*ShowPoolRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -622,6 +696,24 @@ func _AdminService_ListWorkers_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ShowWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShowWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ShowWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ShowWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ShowWorker(ctx, req.(*ShowWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ForgetWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ForgetWorkerRequest)
 	if err := dec(in); err != nil {
@@ -658,6 +750,24 @@ func _AdminService_PauseWorkers_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_EvictJobs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EvictJobsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).EvictJobs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_EvictJobs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).EvictJobs(ctx, req.(*EvictJobsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -688,6 +798,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPool",
 			Handler:    _AdminService_GetPool_Handler,
+		},
+		{
+			MethodName: "ShowPool",
+			Handler:    _AdminService_ShowPool_Handler,
 		},
 		{
 			MethodName: "PausePool",
@@ -726,12 +840,20 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ListWorkers_Handler,
 		},
 		{
+			MethodName: "ShowWorker",
+			Handler:    _AdminService_ShowWorker_Handler,
+		},
+		{
 			MethodName: "ForgetWorker",
 			Handler:    _AdminService_ForgetWorker_Handler,
 		},
 		{
 			MethodName: "PauseWorkers",
 			Handler:    _AdminService_PauseWorkers_Handler,
+		},
+		{
+			MethodName: "EvictJobs",
+			Handler:    _AdminService_EvictJobs_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -45,6 +45,8 @@ var readMethods = []string{
 	pb.AdminService_ListClients_FullMethodName,
 	pb.AdminService_ListCapabilities_FullMethodName,
 	pb.AdminService_ListWorkers_FullMethodName,
+	pb.AdminService_ShowPool_FullMethodName,
+	pb.AdminService_ShowWorker_FullMethodName,
 	pb.Membership_ListMembers_FullMethodName,
 }
 

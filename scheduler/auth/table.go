@@ -50,6 +50,9 @@ var table = map[string]rule{
 	pb.AdminService_ListCapabilities_FullMethodName: {may: Admin},
 	pb.AdminService_RevokeCapability_FullMethodName: {may: Admin, change: true},
 	pb.AdminService_ListWorkers_FullMethodName:      {may: operators | Read},
+	pb.AdminService_ShowPool_FullMethodName:         {may: operators | Read},
+	pb.AdminService_ShowWorker_FullMethodName:       {may: operators | Read},
+	pb.AdminService_EvictJobs_FullMethodName:        {may: operators, change: true},
 	pb.AdminService_ForgetWorker_FullMethodName:     {may: operators, change: true},
 	pb.AdminService_PauseWorkers_FullMethodName:     {may: operators, change: true},
 
