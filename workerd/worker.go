@@ -198,7 +198,7 @@ func (w *Worker) close() error {
 func (w *Worker) ship(ctx context.Context) error {
 	// It ends only with ctx.
 	_ = logship.Run(ctx, logship.Config{
-		Dial: w.dialLogs, Spool: w.spool, Logger: w.log.Named("logs"), Registerer: w.reg,
+		Dial: w.dialLogs, Moved: w.session.LinkChanged, Spool: w.spool, Logger: w.log.Named("logs"), Registerer: w.reg,
 	})
 	return nil
 }

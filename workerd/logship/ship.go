@@ -26,7 +26,8 @@ const (
 
 const (
 	redialMin = 50 * time.Millisecond
-	redialMax = time.Second
+	redialMax = time.Second      // while no leader takes part
+	fullMax   = 5 * time.Second  // while it takes part and stores nothing
 	linger    = time.Millisecond // between two messages that are not full
 )
 
@@ -43,6 +44,9 @@ type Config struct {
 	// Dial opens a stream to the leader and says whose it is. Its connection must
 	// notice a dead peer by itself (keepalive): a stream may be silent for hours.
 	Dial func(ctx context.Context) (Stream, *pb.LogHello, error)
+	// Moved is closed when the way to the leader changes: a pause ends with it.
+	// May be nil.
+	Moved func() <-chan struct{}
 	// Redirected hears where the node that answered sees the leader; Dial is
 	// called again after it. May be nil.
 	Redirected func(*pb.Redirect)
@@ -60,20 +64,45 @@ func Run(ctx context.Context, cfg Config) error {
 	m := newMetrics(cfg.Registerer)
 	pause := redialMin
 	for ctx.Err() == nil {
-		answered, err := once(ctx, cfg, m)
+		moved := cfg.moved()
+		how, err := once(ctx, cfg, m)
 		if ctx.Err() != nil {
 			break
 		}
-		if answered {
+		most := redialMax
+		switch how {
+		case useful:
 			pause = redialMin
+		case useless:
+			most = fullMax
 		}
+		pause = min(pause, most)
 		m.reconnects.Inc()
 		logs, bytes, _ := cfg.Spool.Usage()
 		cfg.Logger.Debug("log stream ended", "error", err, "logs", logs, "bytes", bytes, "retry_in", pause)
-		wait(ctx, pause/2+rand.N(pause/2))
-		pause = min(2*pause, redialMax)
+		rest(ctx, pause/2+rand.N(pause/2), moved)
+		pause = min(2*pause, most)
 	}
 	return context.Cause(ctx)
+}
+
+func (c *Config) moved() <-chan struct{} {
+	if c.Moved == nil {
+		return nil
+	}
+	return c.Moved()
+}
+
+// rest is a pause that the news of another leader cuts short.
+func rest(ctx context.Context, d time.Duration, moved <-chan struct{}) {
+	wait(ctx, min(d, redialMin/2))
+	t := time.NewTimer(d - redialMin/2)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-moved:
+	case <-ctx.Done():
+	}
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -85,14 +114,24 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// once is the life of one stream. answered says that the leader took part.
-func once(ctx context.Context, cfg Config, m *metrics) (answered bool, err error) {
+// life is what a stream was good for.
+type life int
+
+const (
+	unanswered life = iota
+	useless         // the leader took part, and stored nothing: its disk is full, say
+	useful          // a log got further, or it was there for long
+)
+
+// once is the life of one stream.
+func once(ctx context.Context, cfg Config, m *metrics) (how life, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stream, hello, err := cfg.Dial(ctx)
 	if err != nil {
-		return false, fmt.Errorf("dial the leader: %w", err)
+		return unanswered, fmt.Errorf("dial the leader: %w", err)
 	}
+	began := time.Now()
 	s := newShipment(cfg, m)
 	done := make(chan struct{})
 	go func() {
@@ -102,7 +141,10 @@ func once(ctx context.Context, cfg Config, m *metrics) (answered bool, err error
 	err = s.send(ctx, stream, hello)
 	cancel(err)
 	<-done
-	return s.answered, err
+	if s.how != unanswered && time.Since(began) > fullMax {
+		s.how = useful
+	}
+	return s.how, err
 }
 
 // send is the one writer of the stream.

@@ -2,11 +2,13 @@ package logship
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -54,13 +56,15 @@ func TestBytesFlowWhileTheLogGrows(t *testing.T) {
 	l.wait(func() bool { return l.logs[1].sealed })
 }
 
-// Whatever message a stream dies at, before or after the leader took it, every
-// byte arrives once.
+// Whatever message a stream dies at, the first, the second and so on, before or
+// after the leader took it, every byte arrives once.
 func TestBrokenStreams(t *testing.T) {
 	l, s := newLeader(t), newSpool(t)
-	var messages atomic.Int64
+	var messages, lives, dies atomic.Int64
+	dies.Store(1)
 	l.before = func(*pb.LogUp) error {
-		if n := messages.Add(1); n%3 == 0 && n < 60 {
+		if n := messages.Add(1); n == dies.Load() && lives.Add(1) < 12 {
+			dies.Add(lives.Load() + 1)
 			return errors.New("the node died")
 		}
 		return nil
@@ -82,9 +86,46 @@ func TestBrokenStreams(t *testing.T) {
 			t.Errorf("lease %d arrived with other bytes", lease)
 		}
 	}
-	if l.streams < 2 {
-		t.Errorf("%d streams", l.streams)
+	if lives.Load() < 8 {
+		t.Errorf("%d streams were broken", lives.Load())
 	}
+}
+
+// A leader that takes part and stores nothing, because its disk is full, is asked
+// less and less often; when it stores again all arrives.
+func TestBacksOffFromALeaderThatStoresNothing(t *testing.T) {
+	l, s := newLeader(t), newSpool(t)
+	const tries = 7
+	var full atomic.Bool
+	full.Store(true)
+	l.before = func(up *pb.LogUp) error {
+		if len(up.Chunks) > 0 && full.Load() {
+			return errors.New("store log: no space left on device")
+		}
+		return nil
+	}
+	finish(t, write(t, s, 1, []byte("kept")))
+	begun := time.Now()
+	run(t, Config{Dial: dialer(t, fixed(l.serve())), Spool: s})
+	l.wait(func() bool { return l.streams >= tries })
+	// Pauses of at least 25, 50, 100 ms and so on were between them.
+	if took, least := time.Since(begun), redialMin/2*(1<<(tries-1)-1); took < least {
+		t.Errorf("%d streams within %v, want at least %v", tries, took, least)
+	}
+	full.Store(false)
+	if err := s.WaitEmpty(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The news of another leader ends a pause.
+func TestRestEndsWhenTheLeaderMoves(t *testing.T) {
+	moved := make(chan struct{})
+	close(moved)
+	rest(t.Context(), time.Hour, moved) // or this test never ends
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	rest(over, time.Hour, nil)
 }
 
 // A new leader has another prefix of the log: longer than what was acknowledged,

@@ -20,7 +20,7 @@ type shipment struct {
 	metrics    *metrics
 	redirected func(*pb.Redirect)
 	wake       chan struct{} // acks made room or gave a position
-	answered   bool          // written by receive, read after it has ended
+	how        life          // written by receive, read after it has ended
 
 	mu       sync.Mutex
 	parcels  map[uint64]*parcel
@@ -202,13 +202,14 @@ func (s *shipment) poke() {
 func (s *shipment) take(acks []*pb.LogAck) (drop []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answered = true
+	s.how = max(s.how, useless)
 	for _, a := range acks {
 		p := s.parcels[a.Lease]
 		if p == nil {
 			continue
 		}
 		if a.Sealed || a.Refused {
+			s.how = useful
 			s.close(p, a)
 			drop = append(drop, a.Lease)
 			continue
@@ -246,6 +247,7 @@ func (s *shipment) move(p *parcel, a *pb.LogAck) {
 	if want <= p.acked {
 		return
 	}
+	s.how = useful
 	s.inFlight -= min(want, p.next) - p.acked
 	p.acked, p.next = want, max(want, p.next)
 }

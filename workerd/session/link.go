@@ -55,6 +55,13 @@ func (s *Session) Link() *Link {
 	return s.links.current
 }
 
+// LinkChanged is closed when the link is not what it is now any more.
+func (s *Session) LinkChanged() <-chan struct{} {
+	s.links.mu.Lock()
+	defer s.links.mu.Unlock()
+	return s.links.changed
+}
+
 // WaitLink waits for a session and returns its link. The only error is ctx's.
 func (s *Session) WaitLink(ctx context.Context) (*Link, error) {
 	for {
