@@ -5,9 +5,6 @@ import "github.com/weirbuild/weir/proto/pb"
 // Silent is the state of a worker that is connected and has missed heartbeats.
 const Silent = "silent"
 
-// Silent is the state of a worker that is connected and has missed heartbeats.
-const Silent = "silent"
-
 // describe adds what only the leader knows of some workers.
 func (t *term) describe(list []*pb.Worker) {
 	t.mu.Lock()
