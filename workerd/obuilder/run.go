@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weirbuild/weir/workerd/mask"
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 )
 
@@ -65,9 +66,9 @@ func (b *build) runIn(ctx context.Context, dir string, c Command, caches []spec.
 		defer func() { err = errors.Join(err, draft.Commit()) }()
 		c.Binds = append(c.Binds, Bind{draft.Dir(), m.Target})
 	}
-	masked := newMask(log, c.Secrets)
+	masked := mask.New(log, valuesOf(c.Secrets)...)
 	exit, err := b.sandbox.Run(ctx, dir, c, masked)
-	if err = errors.Join(err, masked.flush()); err != nil {
+	if err = errors.Join(err, masked.Flush()); err != nil {
 		return err
 	}
 	switch {
@@ -77,4 +78,12 @@ func (b *build) runIn(ctx context.Context, dir string, c Command, caches []spec.
 		return &Failure{Text: fmt.Sprintf("the command exited with code %d", exit.Code), ExitCode: exit.Code}
 	}
 	return nil
+}
+
+func valuesOf(secrets []Secret) [][]byte {
+	values := make([][]byte, len(secrets))
+	for i, s := range secrets {
+		values[i] = s.Value
+	}
+	return values
 }
