@@ -109,6 +109,9 @@ func (s *State) updatePool(c *pb.UpdatePool) Result {
 	if proto.Equal(config, old.Config) {
 		return Result{Repeat: true}
 	}
+	if base := c.GetBase(); base != nil && !proto.Equal(configOf(base), old.Config) {
+		return refuse(Conflict, "update pool %s: somebody else has changed it meanwhile; look at it (weir pool show) and try again", old.Name)
+	}
 	p := *old
 	p.Config = config
 	s.setPool(&p)

@@ -37,8 +37,15 @@ func (g *Generator) config() *pb.PoolConfig {
 
 func (g *Generator) pool(*fsm.State) *pb.Command { return CreatePool(g.poolName(), g.config()) }
 
-func (g *Generator) poolSet(*fsm.State) *pb.Command {
-	return &pb.Command{Op: &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: g.poolName(), Config: g.config()}}}
+func (g *Generator) poolSet(s *fsm.State) *pb.Command {
+	update := &pb.UpdatePool{Name: g.poolName(), Config: g.config()}
+	switch p, ok := s.Pool(update.Name); {
+	case ok && g.chance(3):
+		update.Base = p.Config
+	case g.chance(6):
+		update.Base = g.config()
+	}
+	return &pb.Command{Op: &pb.Command_UpdatePool{UpdatePool: update}}
 }
 
 // poolDelete chooses an idle pool if it can, or few would ever go.

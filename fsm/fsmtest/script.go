@@ -46,7 +46,7 @@ func Parse(line string) (*pb.Command, error) {
 var verbs = map[string]func(*words) *pb.Command{
 	"pool": func(w *words) *pb.Command { return CreatePool(w.arg(), w.config()) },
 	"pool-set": func(w *words) *pb.Command {
-		return &pb.Command{Op: &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: w.arg(), Config: w.config()}}}
+		return &pb.Command{Op: &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: w.arg(), Base: w.base(), Config: w.config()}}}
 	},
 	"pool-delete": func(w *words) *pb.Command {
 		return &pb.Command{Op: &pb.Command_DeletePool{DeletePool: &pb.DeletePool{Name: w.arg()}}}
@@ -156,6 +156,23 @@ func parseCapability(w *words) *pb.Command {
 		},
 		TokenSha256: Sum(w.text("token")), FirstAdmin: w.flag("first"),
 	}}}
+}
+
+// base is the configuration of base=KNOB:VALUE,KNOB:VALUE; nil without it.
+func (w *words) base() *pb.PoolConfig {
+	if _, ok := w.named["base"]; !ok {
+		return nil
+	}
+	base := &words{verb: w.verb, named: map[string][]string{}}
+	for _, knob := range w.list("base") {
+		name, value, _ := strings.Cut(knob, ":")
+		base.named[name] = []string{value}
+	}
+	c := base.config()
+	if base.err != nil {
+		w.err = base.err
+	}
+	return c
 }
 
 // config takes every remaining word for a field of PoolConfig.

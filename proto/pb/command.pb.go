@@ -603,6 +603,7 @@ type SubmitJob struct {
 	Slots         uint32   `protobuf:"varint,8,opt,name=slots,proto3" json:"slots,omitempty"`
 	Labels        []*Label `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty"`
 	GrantTo       string   `protobuf:"bytes,10,opt,name=grant_to,json=grantTo,proto3" json:"grant_to,omitempty"` // a worker of the pool: the grant rides along; ignored when the submit is a repeat, dropped when refused
+	Sealed        []byte   `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`                  // the box of the job's secrets; kept until the job settles
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -705,6 +706,13 @@ func (x *SubmitJob) GetGrantTo() string {
 		return x.GrantTo
 	}
 	return ""
+}
+
+func (x *SubmitJob) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
 }
 
 type GrantLease struct {
@@ -1601,6 +1609,7 @@ type UpdatePool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Config        *PoolConfig            `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	Base          *PoolConfig            `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"` // what config was made of, if present: refused when the pool has another by now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1645,6 +1654,13 @@ func (x *UpdatePool) GetName() string {
 func (x *UpdatePool) GetConfig() *PoolConfig {
 	if x != nil {
 		return x.Config
+	}
+	return nil
+}
+
+func (x *UpdatePool) GetBase() *PoolConfig {
+	if x != nil {
+		return x.Base
 	}
 	return nil
 }
@@ -2082,7 +2098,7 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"RequestKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"\xa3\x02\n" +
+	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"\xbb\x02\n" +
 	"\tSubmitJob\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12%\n" +
@@ -2096,7 +2112,8 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x05slots\x18\b \x01(\rR\x05slots\x12&\n" +
 	"\x06labels\x18\t \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x19\n" +
 	"\bgrant_to\x18\n" +
-	" \x01(\tR\agrantTo\"6\n" +
+	" \x01(\tR\agrantTo\x12\x16\n" +
+	"\x06sealed\x18\v \x01(\fR\x06sealed\"6\n" +
 	"\n" +
 	"GrantLease\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x16\n" +
@@ -2160,11 +2177,12 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"CreatePool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
-	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\"M\n" +
+	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\"v\n" +
 	"\n" +
 	"UpdatePool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
-	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\" \n" +
+	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\x12'\n" +
+	"\x04base\x18\x03 \x01(\v2\x13.weir.v1.PoolConfigR\x04base\" \n" +
 	"\n" +
 	"DeletePool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"3\n" +
@@ -2272,12 +2290,13 @@ var file_weir_v1_command_proto_depIdxs = []int32{
 	28, // 31: weir.v1.RegisterWorker.labels:type_name -> weir.v1.Label
 	31, // 32: weir.v1.CreatePool.config:type_name -> weir.v1.PoolConfig
 	31, // 33: weir.v1.UpdatePool.config:type_name -> weir.v1.PoolConfig
-	32, // 34: weir.v1.CreateCapability.capability:type_name -> weir.v1.Capability
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	31, // 34: weir.v1.UpdatePool.base:type_name -> weir.v1.PoolConfig
+	32, // 35: weir.v1.CreateCapability.capability:type_name -> weir.v1.Capability
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_command_proto_init() }

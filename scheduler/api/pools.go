@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/reason"
 	"github.com/weirbuild/weir/scheduler/auth"
 	"github.com/weirbuild/weir/scheduler/lead"
 )
@@ -41,26 +42,49 @@ func (s *Server) CreatePool(ctx context.Context, req *pb.CreatePoolRequest) (*pb
 	return reply, nil
 }
 
+// updateTries is how often a change of a pool is made anew when another one came
+// between.
+const updateTries = 10
+
+// updateLevel is the feature level from which a change of a pool says what it was
+// made of.
+const updateLevel = 3
+
 // UpdatePool changes what the request sets or resets of a pool's configuration.
+// Of changes that are made at the same time none is lost.
 func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb.Pool, error) {
 	if err := auth.From(ctx).MayUsePool(req.Name); err != nil {
 		return nil, err
 	}
-	old, err := s.localPool(req.Name)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		old, err := s.localPool(req.Name)
+		if err != nil {
+			return nil, err
+		}
+		config, err := changed(old.Config, req)
+		if err != nil {
+			return nil, err
+		}
+		update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: learning(config), Base: old.Config}}
+		_, err = s.propose(ctx, &pb.Command{MinLevel: updateLevel, Op: update})
+		switch {
+		case err == nil:
+			return s.localPool(req.Name)
+		case try == updateTries || reasonFor(err) != reason.Conflict:
+			return nil, err
+		}
 	}
+}
+
+// changed returns a pool's configuration with what the request resets and sets.
+func changed(old *pb.PoolConfig, req *pb.UpdatePoolRequest) (*pb.PoolConfig, error) {
 	config := &pb.PoolConfig{}
-	proto.Merge(config, old.Config)
+	proto.Merge(config, old)
 	if err := resetFields(config, req); err != nil {
 		return nil, err
 	}
 	proto.Merge(config, req.Config)
-	update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: learning(config)}}
-	if _, err := s.propose(ctx, &pb.Command{MinLevel: learningLevel, Op: update}); err != nil {
-		return nil, err
-	}
-	return s.localPool(req.Name)
+	return config, nil
 }
 
 // learningLevel is the feature level from which pools can learn.

@@ -111,6 +111,8 @@ func (m *Model) updatePool(c *pb.UpdatePool) fsm.Result {
 		return refuse(fsm.Invalid)
 	case proto.Equal(p.config, c.GetConfig()):
 		return fsm.Result{Repeat: true}
+	case c.Base != nil && !proto.Equal(p.config, c.Base):
+		return refuse(fsm.Conflict)
 	}
 	p.config = c.GetConfig()
 	m.emit(fsm.Event{Kind: fsm.PoolChanged, Pool: c.GetName()})
