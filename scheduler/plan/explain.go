@@ -92,7 +92,8 @@ func (p *Pool) fitting(c *class) (fit []*worker, why string) {
 	if len(able) == 1 {
 		return nil, fmt.Sprintf("the only worker that fits, %q, %s", able[0].name, able[0].inactive)
 	}
-	return nil, fmt.Sprintf("none of the %d workers that fit takes jobs now", len(able))
+	one := slices.MinFunc(able, func(a, b *worker) int { return strings.Compare(a.name, b.name) })
+	return nil, fmt.Sprintf("none of the %d workers that fit takes jobs now: %q %s", len(able), one.name, one.inactive)
 }
 
 // explainLabels says which labels the workers that take such jobs lack.
