@@ -107,7 +107,7 @@ func (s *MembershipServer) Status(context.Context, *pb.StatusRequest) (*pb.NodeS
 		NodeId: string(st.Self.ID), Name: st.Self.Name, Address: st.Self.Address, ClusterId: string(st.ClusterID),
 		State: st.State, Term: st.Term, LeaderName: st.Leader.Name, LeaderAddress: st.Leader.Address,
 		LastIndex: st.LastIndex, AppliedIndex: st.Applied, CommitIndex: st.Commit, LastContactMs: milliseconds(st.LastContact),
-		Ready: st.Ready, Why: st.Why, Warning: st.Warning, Version: s.node.config.Version,
+		Ready: st.Ready, Why: st.Why, Disk: st.Disk, Warning: st.Warning, Version: s.node.config.Version,
 	}
 	for _, m := range st.Members {
 		reply.Members = append(reply.Members, m.proto())

@@ -27,6 +27,8 @@ type Status struct {
 	Ready bool   // it can serve: reads and, through the leader, writes
 	Why   string // it is not ready, and what to do
 
+	Disk string // at what the node's disk fails now; empty: nothing
+
 	Warning string // what needs care soon, ready or not, and what to do; empty: nothing
 }
 
@@ -61,6 +63,7 @@ func (n *Node) Status() Status {
 	if r.State() == raft.Follower && !member {
 		s.State = "joining"
 	}
+	s.Disk = n.health.String()
 	s.Why, s.Warning = n.unready(s, member), n.profiles.warning(s)
 	s.Ready = s.Why == ""
 	return s
@@ -75,8 +78,8 @@ const notMember = "this node is not a member of the cluster: it was removed, or 
 	"to bring a removed one back, empty its data directory and start it again with --join"
 
 func (n *Node) unready(s Status, member bool) string {
-	if disk := n.health.String(); disk != "" {
-		return disk
+	if s.Disk != "" {
+		return s.Disk
 	}
 	n.mu.Lock()
 	boot := n.boot

@@ -160,7 +160,7 @@ func (s *Server) connect() error {
 		Self: node.ID(), Store: s.store, Disk: s.disk, Peers: s.peers, Leader: s.leaderAsMember, WhileLed: node.WhileLed, Heard: s.heard,
 		Logger: s.log.Named("logs"), Meter: s.registry,
 	})
-	survey := &api.Survey{Name: s.cfg.Name, Self: func() string { return describe(node.Status()) }, Peers: s.peers}
+	survey := &api.Survey{Name: s.cfg.Name, Self: func() string { return describe(node.Status()) }, Disk: func() string { return node.Status().Disk }, Peers: s.peers}
 	forwarder := &api.Forwarder{Name: s.cfg.Name, Leads: s.Leads, Leader: node.Leader, WhileLed: node.WhileLed, Peers: s.peers, Guard: s.guard, Survey: survey, Stopping: s.stopping}
 	s.api = api.New(api.Config{
 		Name: s.cfg.Name, Store: s.store, Leader: s.leader, Logs: s.logs, Guard: s.guard, Forwarder: forwarder,

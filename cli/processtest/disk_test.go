@@ -107,7 +107,7 @@ func TestFullDisk(t *testing.T) {
 	w.submitUntilRefused(ci)
 	a := w.weir(ci, "submit", "--pool", "p", "--retry-for", "5s", "--", "true")
 	t.Logf("with all disks full a submit ended after %v with exit code %d: %s", a.took.Round(time.Millisecond), a.code, a.err)
-	w.refused(a, 3)
+	w.refused(a, 3, "no space left on device", "Make room on them")
 	if a.took > 5*time.Second+answerWithin+crowd {
 		t.Errorf("the submit took %v", a.took)
 	}

@@ -159,6 +159,9 @@ func TestWipedNodesAreNamed(t *testing.T) {
 	voter := func(id string) *fakeNode {
 		return says(&pb.NodeStatus{NodeId: id, State: "candidate", LastIndex: 9, Members: members}, nil)
 	}
+	full := func(id string) *fakeNode {
+		return says(&pb.NodeStatus{NodeId: id, Name: "n" + id, State: "follower", LastIndex: 9, Members: members, Disk: "no space"}, nil)
+	}
 	joining := func() *fakeNode { return says(&pb.NodeStatus{NodeId: "9", State: "joining"}, nil) }
 	unknowing := func() *fakeNode { return says(nil, refusal(codes.Unavailable, reason.Empty)) }
 	unconfirmed := func() *fakeNode { return says(nil, refusal(codes.Unavailable, reason.NoLeader)) }
@@ -172,6 +175,7 @@ func TestWipedNodesAreNamed(t *testing.T) {
 		"two of three are wiped": {[]*fakeNode{voter("1"), joining(), unknowing()}, "restore the data directories of those that are empty"},
 		"and who they were":      {[]*fakeNode{voter("1"), joining(), unknowing()}, "2 of 3; missing: n2 (h2:7), n3 (h3:7)"},
 		"one of three is wiped":  {[]*fakeNode{voter("1"), voter("3"), joining()}, "A majority is up"},
+		"disks are full":         {[]*fakeNode{full("1"), voter("2"), full("3")}, "the disks of some fail, as said above: n1, n3. Make room"},
 		"all":                    {[]*fakeNode{joining(), joining(), unknowing()}, "No node belongs to a cluster yet"},
 		"a removed node is none": {[]*fakeNode{voter("2"), removed()}, "missing: n1 (h1:7), n3 (h3:7)"},
 		"one just started":       {[]*fakeNode{unconfirmed()}, "A majority of the nodes must run"},

@@ -74,6 +74,8 @@ func (e *UnavailableError) remedy() string {
 		return "A node refused the capability: see its message above."
 	case answered+empty == 0:
 		return "No node was reached: check the addresses in the capability, the network, and that the nodes run."
+	case v.up > v.all/2 && e.ailing() != "":
+		return "A majority is up, but the disks of some fail, as said above: " + e.ailing() + ". Make room on them, or repair them: the cluster then goes on by itself. Reads with --stale show what a node knows meanwhile."
 	case v.up > v.all/2:
 		return "A majority is up but there is no leader yet: wait a few seconds, then look at the nodes' logs if it stays so."
 	}
@@ -86,6 +88,17 @@ func (e *UnavailableError) remedy() string {
 		text += " An empty node has no vote: restore the data directories of those that are empty."
 	}
 	return text + " Reads with --stale show what a node knows meanwhile."
+}
+
+// ailing names the nodes whose disks fail.
+func (e *UnavailableError) ailing() string {
+	var names []string
+	for _, r := range e.Nodes {
+		if r.Status.GetDisk() != "" {
+			names = append(names, r.Status.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // votes are the voters of the cluster, as far as the nodes tell: by the

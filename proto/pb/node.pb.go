@@ -487,6 +487,7 @@ type NodeStatus struct {
 	NowMs                int64                  `protobuf:"varint,18,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"` // wall clock, to measure skew
 	CertificateExpiresMs int64                  `protobuf:"varint,19,opt,name=certificate_expires_ms,json=certificateExpiresMs,proto3" json:"certificate_expires_ms,omitempty"`
 	Warning              string                 `protobuf:"bytes,20,opt,name=warning,proto3" json:"warning,omitempty"` // what needs care soon, although the node may be ready
+	Disk                 string                 `protobuf:"bytes,21,opt,name=disk,proto3" json:"disk,omitempty"`       // at what its disk fails now; empty: nothing
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -657,6 +658,13 @@ func (x *NodeStatus) GetCertificateExpiresMs() int64 {
 func (x *NodeStatus) GetWarning() string {
 	if x != nil {
 		return x.Warning
+	}
+	return ""
+}
+
+func (x *NodeStatus) GetDisk() string {
+	if x != nil {
+		return x.Disk
 	}
 	return ""
 }
@@ -1741,7 +1749,7 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\x0eleader_address\x18\x02 \x01(\tR\rleaderAddress\x12\x14\n" +
 	"\x05added\x18\x03 \x01(\bR\x05added\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\"\x0f\n" +
-	"\rStatusRequest\"\xec\x04\n" +
+	"\rStatusRequest\"\x80\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
@@ -1767,7 +1775,8 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\amembers\x18\x11 \x03(\v2\x0f.weir.v1.MemberR\amembers\x12\x15\n" +
 	"\x06now_ms\x18\x12 \x01(\x03R\x05nowMs\x124\n" +
 	"\x16certificate_expires_ms\x18\x13 \x01(\x03R\x14certificateExpiresMs\x12\x18\n" +
-	"\awarning\x18\x14 \x01(\tR\awarning\"\xe4\x01\n" +
+	"\awarning\x18\x14 \x01(\tR\awarning\x12\x12\n" +
+	"\x04disk\x18\x15 \x01(\tR\x04disk\"\xe4\x01\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

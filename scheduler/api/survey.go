@@ -21,6 +21,7 @@ import (
 type Survey struct {
 	Name  string        // this node's
 	Self  func() string // its state in a few words
+	Disk  func() string // at what its disk fails; empty: nothing
 	Peers Peers
 
 	mu   sync.Mutex
@@ -64,6 +65,7 @@ type nodeState int
 const (
 	silent nodeState = iota
 	up
+	ailing  // it answers, and its disk fails
 	emptied // it answers under the member's name, but its data, and so its vote, is gone
 )
 
@@ -71,19 +73,31 @@ const (
 type electorate struct {
 	voters, up int
 	emptied    []string // names
+	ailing     []string // likewise
 }
 
 func (s *Survey) count(members []raftnode.Member, states map[string]nodeState) (e electorate) {
 	for _, m := range members {
-		switch {
-		case !m.Voter:
+		if !m.Voter {
 			continue
-		case m.Name == s.Name || states[m.Name] == up:
-			e.up++
-		case states[m.Name] == emptied:
-			e.emptied = append(e.emptied, m.Name)
 		}
 		e.voters++
+		state := states[m.Name]
+		if m.Name == s.Name {
+			state = up
+			if s.Disk() != "" {
+				state = ailing
+			}
+		}
+		switch state {
+		case up:
+			e.up++
+		case ailing:
+			e.up++
+			e.ailing = append(e.ailing, m.Name)
+		case emptied:
+			e.emptied = append(e.emptied, m.Name)
+		}
 	}
 	return e
 }
@@ -99,6 +113,9 @@ func (e electorate) advice() string {
 			need, e.voters, e.up, strings.Join(e.emptied, ", "))
 	case e.up < need:
 		return fmt.Sprintf("%d of %d nodes must be up and reach each other, and only %d answered: start or reconnect another; reads with --stale work meanwhile", need, e.voters, e.up)
+	case len(e.ailing) > 0:
+		return fmt.Sprintf("Enough nodes are up, but the disks of some fail, as said above: %s. Make room on them, or repair them: the cluster then goes on by itself; reads with --stale work meanwhile",
+			strings.Join(e.ailing, ", "))
 	default:
 		return "Enough nodes are up: they elect a leader as soon as they reach each other; try again in a moment"
 	}
@@ -135,7 +152,11 @@ func (s *Survey) askOne(ctx context.Context, m raftnode.Member) (string, nodeSta
 	case reply.NodeId != string(m.ID):
 		return who + " answers as a new node: it is empty, its data is gone", emptied
 	}
-	return who + " answers: " + describeStatus(reply), up
+	state := up
+	if reply.Disk != "" {
+		state = ailing
+	}
+	return who + " answers: " + describeStatus(reply), state
 }
 
 func describeStatus(n *pb.NodeStatus) string {

@@ -10,7 +10,8 @@ import (
 
 // Nodes that do not vote elect nobody, however many of them answer.
 func TestOnlyVotersMakeAMajority(t *testing.T) {
-	s := &Survey{Name: "n1"}
+	disk := ""
+	s := &Survey{Name: "n1", Disk: func() string { return disk }}
 	member := func(name string, voter bool) raftnode.Member {
 		return raftnode.Member{Peer: raftnode.Peer{Name: name}, Voter: voter}
 	}
@@ -38,5 +39,13 @@ func TestOnlyVotersMakeAMajority(t *testing.T) {
 				t.Errorf("%q lacks %q", got, c.want)
 			}
 		})
+	}
+	disk = "no space left on device"
+	full := s.count(three, map[string]nodeState{"n2": ailing, "n3": up}).advice()
+	if !strings.Contains(full, "the disks of some fail, as said above: n1, n2. Make room") {
+		t.Errorf("with full disks: %q", full)
+	}
+	if alone := s.count(three, nil).advice(); !strings.Contains(alone, "only 1 answered") {
+		t.Errorf("with a full disk, alone: %q", alone)
 	}
 }
