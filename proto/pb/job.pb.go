@@ -278,6 +278,7 @@ type JobSpec struct {
 	TimeLimitMs   int64          `protobuf:"varint,14,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"`       // running time of one attempt; 0: the pool's
 	Labels        []*Label       `protobuf:"bytes,15,rep,name=labels,proto3" json:"labels,omitempty"`                                       // the worker must have all of these; sorted by name
 	LogLimitBytes int64          `protobuf:"varint,16,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"` // 0: the pool's
+	Sealed        *SealedSecrets `protobuf:"bytes,17,opt,name=sealed,proto3" json:"sealed,omitempty"`                                       // absent: the job has no secrets
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,6 +414,13 @@ func (x *JobSpec) GetLogLimitBytes() int64 {
 	return 0
 }
 
+func (x *JobSpec) GetSealed() *SealedSecrets {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
 type isJobSpec_Kind interface {
 	isJobSpec_Kind()
 }
@@ -447,6 +455,69 @@ func (*JobSpec_Docker) isJobSpec_Kind() {}
 
 func (*JobSpec_Custom) isJobSpec_Kind() {}
 
+// SealedSecrets is what a job must not show to anybody but its worker. The box is
+// an age file that only holders of the key can open; in it is a SecretSet. What
+// the cluster keeps and shows of a job is without the box.
+type SealedSecrets struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // id of the pool's key
+	Ids           []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"` // of the secrets, sorted
+	Box           []byte                 `protobuf:"bytes,3,opt,name=box,proto3" json:"box,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealedSecrets) Reset() {
+	*x = SealedSecrets{}
+	mi := &file_weir_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealedSecrets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealedSecrets) ProtoMessage() {}
+
+func (x *SealedSecrets) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealedSecrets.ProtoReflect.Descriptor instead.
+func (*SealedSecrets) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SealedSecrets) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *SealedSecrets) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *SealedSecrets) GetBox() []byte {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
 // CommandJob runs one program on the worker's host.
 type CommandJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -459,7 +530,7 @@ type CommandJob struct {
 
 func (x *CommandJob) Reset() {
 	*x = CommandJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[1]
+	mi := &file_weir_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +542,7 @@ func (x *CommandJob) String() string {
 func (*CommandJob) ProtoMessage() {}
 
 func (x *CommandJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[1]
+	mi := &file_weir_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +555,7 @@ func (x *CommandJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandJob.ProtoReflect.Descriptor instead.
 func (*CommandJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CommandJob) GetArgv() []string {
@@ -518,7 +589,7 @@ type ObuilderJob struct {
 
 func (x *ObuilderJob) Reset() {
 	*x = ObuilderJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[2]
+	mi := &file_weir_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +601,7 @@ func (x *ObuilderJob) String() string {
 func (*ObuilderJob) ProtoMessage() {}
 
 func (x *ObuilderJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[2]
+	mi := &file_weir_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +614,7 @@ func (x *ObuilderJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObuilderJob.ProtoReflect.Descriptor instead.
 func (*ObuilderJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ObuilderJob) GetSpec() string {
@@ -568,7 +639,7 @@ type SandboxJob struct {
 
 func (x *SandboxJob) Reset() {
 	*x = SandboxJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +651,7 @@ func (x *SandboxJob) String() string {
 func (*SandboxJob) ProtoMessage() {}
 
 func (x *SandboxJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +664,7 @@ func (x *SandboxJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxJob.ProtoReflect.Descriptor instead.
 func (*SandboxJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SandboxJob) GetCommand() *CommandJob {
@@ -653,7 +724,7 @@ type DockerJob struct {
 
 func (x *DockerJob) Reset() {
 	*x = DockerJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +736,7 @@ func (x *DockerJob) String() string {
 func (*DockerJob) ProtoMessage() {}
 
 func (x *DockerJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +749,7 @@ func (x *DockerJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DockerJob.ProtoReflect.Descriptor instead.
 func (*DockerJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DockerJob) GetDockerfile() isDockerJob_Dockerfile {
@@ -789,7 +860,7 @@ type CustomJob struct {
 
 func (x *CustomJob) Reset() {
 	*x = CustomJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +872,7 @@ func (x *CustomJob) String() string {
 func (*CustomJob) ProtoMessage() {}
 
 func (x *CustomJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +885,7 @@ func (x *CustomJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomJob.ProtoReflect.Descriptor instead.
 func (*CustomJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CustomJob) GetKind() string {
@@ -841,7 +912,7 @@ type EnvVar struct {
 
 func (x *EnvVar) Reset() {
 	*x = EnvVar{}
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +924,7 @@ func (x *EnvVar) String() string {
 func (*EnvVar) ProtoMessage() {}
 
 func (x *EnvVar) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +937,7 @@ func (x *EnvVar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVar.ProtoReflect.Descriptor instead.
 func (*EnvVar) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EnvVar) GetName() string {
@@ -893,7 +964,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +976,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +989,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Label) GetName() string {
@@ -947,7 +1018,7 @@ type GitContext struct {
 
 func (x *GitContext) Reset() {
 	*x = GitContext{}
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1030,7 @@ func (x *GitContext) String() string {
 func (*GitContext) ProtoMessage() {}
 
 func (x *GitContext) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1043,7 @@ func (x *GitContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GitContext.ProtoReflect.Descriptor instead.
 func (*GitContext) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GitContext) GetUrl() string {
@@ -1003,7 +1074,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1086,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1099,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Outcome) GetKind() OutcomeKind {
@@ -1083,7 +1154,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1166,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1179,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -1180,7 +1251,7 @@ type LogInfo struct {
 
 func (x *LogInfo) Reset() {
 	*x = LogInfo{}
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1263,7 @@ func (x *LogInfo) String() string {
 func (*LogInfo) ProtoMessage() {}
 
 func (x *LogInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1276,7 @@ func (x *LogInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogInfo.ProtoReflect.Descriptor instead.
 func (*LogInfo) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LogInfo) GetBytes() int64 {
@@ -1260,7 +1331,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1343,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1356,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1414,7 +1485,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1497,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1510,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Pool) GetName() string {
@@ -1536,13 +1607,14 @@ type PoolConfig struct {
 	UncachedCostMs     int64                  `protobuf:"varint,12,opt,name=uncached_cost_ms,json=uncachedCostMs,proto3" json:"uncached_cost_ms,omitempty"`              // default 600 s
 	Learn              Switch                 `protobuf:"varint,13,opt,name=learn,proto3,enum=weir.v1.Switch" json:"learn,omitempty"`                                    // estimate costs from measured durations; default on
 	Steal              Switch                 `protobuf:"varint,14,opt,name=steal,proto3,enum=weir.v1.Switch" json:"steal,omitempty"`                                    // idle workers take jobs reserved for busy ones; default on
+	Recipient          string                 `protobuf:"bytes,15,opt,name=recipient,proto3" json:"recipient,omitempty"`                                                 // age recipient that secrets are sealed to; empty: jobs can have none
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *PoolConfig) Reset() {
 	*x = PoolConfig{}
-	mi := &file_weir_v1_job_proto_msgTypes[14]
+	mi := &file_weir_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1626,7 @@ func (x *PoolConfig) String() string {
 func (*PoolConfig) ProtoMessage() {}
 
 func (x *PoolConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[14]
+	mi := &file_weir_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1639,7 @@ func (x *PoolConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolConfig.ProtoReflect.Descriptor instead.
 func (*PoolConfig) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PoolConfig) GetLeaseTtlMs() int64 {
@@ -1668,6 +1740,13 @@ func (x *PoolConfig) GetSteal() Switch {
 	return Switch_SWITCH_UNSPECIFIED
 }
 
+func (x *PoolConfig) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
 // Pause is an operator's order that nothing more starts.
 type Pause struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1679,7 +1758,7 @@ type Pause struct {
 
 func (x *Pause) Reset() {
 	*x = Pause{}
-	mi := &file_weir_v1_job_proto_msgTypes[15]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1770,7 @@ func (x *Pause) String() string {
 func (*Pause) ProtoMessage() {}
 
 func (x *Pause) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[15]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1783,7 @@ func (x *Pause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pause.ProtoReflect.Descriptor instead.
 func (*Pause) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Pause) GetSinceMs() int64 {
@@ -1742,7 +1821,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weir_v1_job_proto_msgTypes[16]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1833,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[16]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1846,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Worker) GetPool() string {
@@ -1865,7 +1944,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_weir_v1_job_proto_msgTypes[17]
+	mi := &file_weir_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +1956,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[17]
+	mi := &file_weir_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +1969,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Client) GetName() string {
@@ -1930,7 +2009,7 @@ type Capability struct {
 
 func (x *Capability) Reset() {
 	*x = Capability{}
-	mi := &file_weir_v1_job_proto_msgTypes[18]
+	mi := &file_weir_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2021,7 @@ func (x *Capability) String() string {
 func (*Capability) ProtoMessage() {}
 
 func (x *Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[18]
+	mi := &file_weir_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2034,7 @@ func (x *Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capability.ProtoReflect.Descriptor instead.
 func (*Capability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Capability) GetId() string {
@@ -2011,7 +2090,7 @@ var File_weir_v1_job_proto protoreflect.FileDescriptor
 
 const file_weir_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x11weir/v1/job.proto\x12\aweir.v1\"\xeb\x03\n" +
+	"\x11weir/v1/job.proto\x12\aweir.v1\"\x9b\x04\n" +
 	"\aJobSpec\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobH\x00R\acommand\x122\n" +
 	"\bobuilder\x18\x02 \x01(\v2\x14.weir.v1.ObuilderJobH\x00R\bobuilder\x12/\n" +
@@ -2026,8 +2105,13 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x05slots\x18\r \x01(\rR\x05slots\x12\"\n" +
 	"\rtime_limit_ms\x18\x0e \x01(\x03R\vtimeLimitMs\x12&\n" +
 	"\x06labels\x18\x0f \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12&\n" +
-	"\x0flog_limit_bytes\x18\x10 \x01(\x03R\rlogLimitBytesB\x06\n" +
-	"\x04kind\"U\n" +
+	"\x0flog_limit_bytes\x18\x10 \x01(\x03R\rlogLimitBytes\x12.\n" +
+	"\x06sealed\x18\x11 \x01(\v2\x16.weir.v1.SealedSecretsR\x06sealedB\x06\n" +
+	"\x04kind\"E\n" +
+	"\rSealedSecrets\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x10\n" +
+	"\x03box\x18\x03 \x01(\fR\x03box\"U\n" +
 	"\n" +
 	"CommandJob\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12!\n" +
@@ -2127,7 +2211,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\rworkers_known\x18\x0e \x01(\x05R\fworkersKnown\x12\x1d\n" +
 	"\n" +
 	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\x121\n" +
-	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\x88\x04\n" +
+	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xa6\x04\n" +
 	"\n" +
 	"PoolConfig\x12 \n" +
 	"\flease_ttl_ms\x18\x01 \x01(\x03R\n" +
@@ -2147,7 +2231,8 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x0ecached_cost_ms\x18\v \x01(\x03R\fcachedCostMs\x12(\n" +
 	"\x10uncached_cost_ms\x18\f \x01(\x03R\x0euncachedCostMs\x12%\n" +
 	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\x12%\n" +
-	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\":\n" +
+	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\x12\x1c\n" +
+	"\trecipient\x18\x0f \x01(\tR\trecipient\":\n" +
 	"\x05Pause\x12\x19\n" +
 	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xea\x02\n" +
@@ -2227,63 +2312,65 @@ func file_weir_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_weir_v1_job_proto_goTypes = []any{
-	(JobState)(0),       // 0: weir.v1.JobState
-	(OutcomeKind)(0),    // 1: weir.v1.OutcomeKind
-	(Switch)(0),         // 2: weir.v1.Switch
-	(CapabilityKind)(0), // 3: weir.v1.CapabilityKind
-	(*JobSpec)(nil),     // 4: weir.v1.JobSpec
-	(*CommandJob)(nil),  // 5: weir.v1.CommandJob
-	(*ObuilderJob)(nil), // 6: weir.v1.ObuilderJob
-	(*SandboxJob)(nil),  // 7: weir.v1.SandboxJob
-	(*DockerJob)(nil),   // 8: weir.v1.DockerJob
-	(*CustomJob)(nil),   // 9: weir.v1.CustomJob
-	(*EnvVar)(nil),      // 10: weir.v1.EnvVar
-	(*Label)(nil),       // 11: weir.v1.Label
-	(*GitContext)(nil),  // 12: weir.v1.GitContext
-	(*Outcome)(nil),     // 13: weir.v1.Outcome
-	(*Attempt)(nil),     // 14: weir.v1.Attempt
-	(*LogInfo)(nil),     // 15: weir.v1.LogInfo
-	(*Job)(nil),         // 16: weir.v1.Job
-	(*Pool)(nil),        // 17: weir.v1.Pool
-	(*PoolConfig)(nil),  // 18: weir.v1.PoolConfig
-	(*Pause)(nil),       // 19: weir.v1.Pause
-	(*Worker)(nil),      // 20: weir.v1.Worker
-	(*Client)(nil),      // 21: weir.v1.Client
-	(*Capability)(nil),  // 22: weir.v1.Capability
+	(JobState)(0),         // 0: weir.v1.JobState
+	(OutcomeKind)(0),      // 1: weir.v1.OutcomeKind
+	(Switch)(0),           // 2: weir.v1.Switch
+	(CapabilityKind)(0),   // 3: weir.v1.CapabilityKind
+	(*JobSpec)(nil),       // 4: weir.v1.JobSpec
+	(*SealedSecrets)(nil), // 5: weir.v1.SealedSecrets
+	(*CommandJob)(nil),    // 6: weir.v1.CommandJob
+	(*ObuilderJob)(nil),   // 7: weir.v1.ObuilderJob
+	(*SandboxJob)(nil),    // 8: weir.v1.SandboxJob
+	(*DockerJob)(nil),     // 9: weir.v1.DockerJob
+	(*CustomJob)(nil),     // 10: weir.v1.CustomJob
+	(*EnvVar)(nil),        // 11: weir.v1.EnvVar
+	(*Label)(nil),         // 12: weir.v1.Label
+	(*GitContext)(nil),    // 13: weir.v1.GitContext
+	(*Outcome)(nil),       // 14: weir.v1.Outcome
+	(*Attempt)(nil),       // 15: weir.v1.Attempt
+	(*LogInfo)(nil),       // 16: weir.v1.LogInfo
+	(*Job)(nil),           // 17: weir.v1.Job
+	(*Pool)(nil),          // 18: weir.v1.Pool
+	(*PoolConfig)(nil),    // 19: weir.v1.PoolConfig
+	(*Pause)(nil),         // 20: weir.v1.Pause
+	(*Worker)(nil),        // 21: weir.v1.Worker
+	(*Client)(nil),        // 22: weir.v1.Client
+	(*Capability)(nil),    // 23: weir.v1.Capability
 }
 var file_weir_v1_job_proto_depIdxs = []int32{
-	5,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
-	6,  // 1: weir.v1.JobSpec.obuilder:type_name -> weir.v1.ObuilderJob
-	7,  // 2: weir.v1.JobSpec.sandbox:type_name -> weir.v1.SandboxJob
-	8,  // 3: weir.v1.JobSpec.docker:type_name -> weir.v1.DockerJob
-	9,  // 4: weir.v1.JobSpec.custom:type_name -> weir.v1.CustomJob
-	12, // 5: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
-	11, // 6: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
-	10, // 7: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
-	5,  // 8: weir.v1.SandboxJob.command:type_name -> weir.v1.CommandJob
-	10, // 9: weir.v1.DockerJob.build_args:type_name -> weir.v1.EnvVar
-	1,  // 10: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
-	13, // 11: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
-	15, // 12: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
-	4,  // 13: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
-	0,  // 14: weir.v1.Job.state:type_name -> weir.v1.JobState
-	13, // 15: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
-	14, // 16: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
-	18, // 17: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	19, // 18: weir.v1.Pool.pause:type_name -> weir.v1.Pause
-	18, // 19: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
-	2,  // 20: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
-	2,  // 21: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
-	11, // 22: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	19, // 23: weir.v1.Worker.pause:type_name -> weir.v1.Pause
-	3,  // 24: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	6,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
+	7,  // 1: weir.v1.JobSpec.obuilder:type_name -> weir.v1.ObuilderJob
+	8,  // 2: weir.v1.JobSpec.sandbox:type_name -> weir.v1.SandboxJob
+	9,  // 3: weir.v1.JobSpec.docker:type_name -> weir.v1.DockerJob
+	10, // 4: weir.v1.JobSpec.custom:type_name -> weir.v1.CustomJob
+	13, // 5: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
+	12, // 6: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
+	5,  // 7: weir.v1.JobSpec.sealed:type_name -> weir.v1.SealedSecrets
+	11, // 8: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
+	6,  // 9: weir.v1.SandboxJob.command:type_name -> weir.v1.CommandJob
+	11, // 10: weir.v1.DockerJob.build_args:type_name -> weir.v1.EnvVar
+	1,  // 11: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
+	14, // 12: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
+	16, // 13: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
+	4,  // 14: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
+	0,  // 15: weir.v1.Job.state:type_name -> weir.v1.JobState
+	14, // 16: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
+	15, // 17: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
+	19, // 18: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
+	20, // 19: weir.v1.Pool.pause:type_name -> weir.v1.Pause
+	19, // 20: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	2,  // 21: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
+	2,  // 22: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
+	12, // 23: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	20, // 24: weir.v1.Worker.pause:type_name -> weir.v1.Pause
+	3,  // 25: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }
@@ -2298,7 +2385,7 @@ func file_weir_v1_job_proto_init() {
 		(*JobSpec_Docker)(nil),
 		(*JobSpec_Custom)(nil),
 	}
-	file_weir_v1_job_proto_msgTypes[4].OneofWrappers = []any{
+	file_weir_v1_job_proto_msgTypes[5].OneofWrappers = []any{
 		(*DockerJob_Contents)(nil),
 		(*DockerJob_Path)(nil),
 	}
@@ -2308,7 +2395,7 @@ func file_weir_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_job_proto_rawDesc), len(file_weir_v1_job_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

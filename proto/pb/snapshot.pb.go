@@ -690,6 +690,7 @@ type JobRecord struct {
 	AttemptKeys   [][]byte               `protobuf:"bytes,8,rep,name=attempt_keys,json=attemptKeys,proto3" json:"attempt_keys,omitempty"` // by position in job.attempts: hash of the holder's instance key
 	Failures      uint32                 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`                         // attempts that count against the pool's limit
 	CancelReason  string                 `protobuf:"bytes,10,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"` // the box of its secrets, until it settles
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -792,6 +793,13 @@ func (x *JobRecord) GetCancelReason() string {
 		return x.CancelReason
 	}
 	return ""
+}
+
+func (x *JobRecord) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
 }
 
 type KeyRecord struct {
@@ -1032,7 +1040,7 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04hint\x18\x02 \x01(\tR\x04hint\x12\x16\n" +
 	"\x06worker\x18\x03 \x01(\tR\x06worker\x12\x17\n" +
-	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xbc\x02\n" +
+	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xd4\x02\n" +
 	"\tJobRecord\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x1f\n" +
@@ -1046,7 +1054,8 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\fattempt_keys\x18\b \x03(\fR\vattemptKeys\x12\x1a\n" +
 	"\bfailures\x18\t \x01(\rR\bfailures\x12#\n" +
 	"\rcancel_reason\x18\n" +
-	" \x01(\tR\fcancelReason\"\x93\x01\n" +
+	" \x01(\tR\fcancelReason\x12\x16\n" +
+	"\x06sealed\x18\v \x01(\fR\x06sealed\"\x93\x01\n" +
 	"\tKeyRecord\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +

@@ -175,6 +175,7 @@ type WorkerHello struct {
 	// The kinds of job that it runs, by the names of the fields in JobSpec. Empty:
 	// every kind, as workers did before they said it.
 	Kinds         []string `protobuf:"bytes,13,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	Keys          []string `protobuf:"bytes,14,rep,name=keys,proto3" json:"keys,omitempty"` // ids of the pool's keys that it holds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +297,13 @@ func (x *WorkerHello) GetStatus() *WorkerStatus {
 func (x *WorkerHello) GetKinds() []string {
 	if x != nil {
 		return x.Kinds
+	}
+	return nil
+}
+
+func (x *WorkerHello) GetKeys() []string {
+	if x != nil {
+		return x.Keys
 	}
 	return nil
 }
@@ -822,6 +830,7 @@ type Grant struct {
 	TimeLimitMs   int64                  `protobuf:"varint,6,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"` // resolved with the pool's default
 	LogLimitBytes int64                  `protobuf:"varint,7,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"`
 	Cached        bool                   `protobuf:"varint,8,opt,name=cached,proto3" json:"cached,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"` // the box of the job's secrets
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -910,6 +919,13 @@ func (x *Grant) GetCached() bool {
 		return x.Cached
 	}
 	return false
+}
+
+func (x *Grant) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
 }
 
 type Stop struct {
@@ -1586,7 +1602,7 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\astarted\x18\x04 \x03(\x04R\astarted\x12-\n" +
 	"\x06status\x18\x05 \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x124\n" +
 	"\vprobe_reply\x18\x06 \x01(\v2\x13.weir.v1.ProbeReplyR\n" +
-	"probeReply\"\xa1\x03\n" +
+	"probeReply\"\xb5\x03\n" +
 	"\vWorkerHello\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -1601,7 +1617,8 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	" \x01(\tR\x06bootId\x12#\n" +
 	"\rhighest_lease\x18\v \x01(\x04R\fhighestLease\x12-\n" +
 	"\x06status\x18\f \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x12\x14\n" +
-	"\x05kinds\x18\r \x03(\tR\x05kinds\"C\n" +
+	"\x05kinds\x18\r \x03(\tR\x05kinds\x12\x12\n" +
+	"\x04keys\x18\x0e \x03(\tR\x04keys\"C\n" +
 	"\x0eRunningAttempt\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x1b\n" +
 	"\tlog_bytes\x18\x02 \x01(\x03R\blogBytes\"R\n" +
@@ -1641,7 +1658,7 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\bRedirect\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\xd5\x01\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xed\x01\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x18\n" +
@@ -1650,7 +1667,8 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\x04pool\x18\x05 \x01(\tR\x04pool\x12\"\n" +
 	"\rtime_limit_ms\x18\x06 \x01(\x03R\vtimeLimitMs\x12&\n" +
 	"\x0flog_limit_bytes\x18\a \x01(\x03R\rlogLimitBytes\x12\x16\n" +
-	"\x06cached\x18\b \x01(\bR\x06cached\"c\n" +
+	"\x06cached\x18\b \x01(\bR\x06cached\x12\x16\n" +
+	"\x06sealed\x18\t \x01(\fR\x06sealed\"c\n" +
 	"\x04Stop\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12+\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x13.weir.v1.StopReasonR\x06reason\x12\x18\n" +
