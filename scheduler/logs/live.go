@@ -51,7 +51,7 @@ func (r *reader) live(ctx context.Context, t *term, pool string, a *fsm.Attempt)
 		case <-ctx.Done():
 			return true, context.Cause(ctx)
 		case <-t.ctx.Done():
-			return false, nil
+			return false, r.retry(ctx, unavailable("node %s does not lead any more", r.nodeName(r.Self)))
 		case <-grew:
 		case <-r.wake:
 		case <-ticker.C:
@@ -91,6 +91,9 @@ func (r *reader) unsealed() (*fsm.Attempt, bool) {
 // will not wait for it.
 func (r *reader) wait(t *term, pool string, a *fsm.Attempt) (done bool, err error) {
 	live := r.liveness(t, pool, a.Worker)
+	if t.ctx.Err() != nil {
+		return false, nil // a node that has stopped to lead knows nothing of workers
+	}
 	over := a.Outcome != nil
 	if why := r.lost(pool, a); over && why != "" {
 		return true, r.incomplete("attempt %d is over, and the rest of its log is lost: %s", a.No, why)

@@ -256,3 +256,29 @@ func TestReadFromTheHolderThatIsLeft(t *testing.T) {
 	}
 	n4.readComplete(fsm.JobID(id.Job), 1, want)
 }
+
+// A node whose term has just ended does not say that a worker was not heard: it
+// does not hear workers any more.
+func TestTheEndOfATermIsNoSilence(t *testing.T) {
+	c, w := start(t, "n1", "n2", "n3")
+	_, id := w.log()
+	c.propose(&pb.Command{Op: &pb.Command_ExpireLease{ExpireLease: &pb.ExpireLease{Lease: id.Lease, Why: pb.OutcomeKind_OUTCOME_WORKER_LOST}}})
+	n := c.node("n1")
+	term := n.current()
+	term.since = time.Now().Add(-time.Hour)
+	c.hear(Liveness{}) // as the leader's part says when it is over
+	var said *pb.LogData
+	r := &reader{Service: n.Service, job: fsm.JobID(id.Job), attempt: 1, out: func(d *pb.LogData) error { said = d; return nil }}
+	a, ok := r.unsealed()
+	if !ok {
+		t.Fatal("the log is sealed")
+	}
+	if done, err := r.wait(term, "p", a); !done || err != nil || said.GetIncompleteWhy() == "" {
+		t.Fatalf("in office it says %v, %v: this test proves nothing", said, err)
+	}
+	said = nil
+	n.resign()
+	if done, err := r.wait(term, "p", a); done || err != nil || said != nil {
+		t.Errorf("out of office it says %v, %v", said, err)
+	}
+}
