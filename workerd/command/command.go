@@ -83,23 +83,39 @@ func New(c Config) (*Executor, error) {
 }
 
 // Run runs one attempt. See executor.Executor.
-func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (outcome *pb.Outcome, err error) {
-	if t.Spec.GetCommand() == nil {
+func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.Outcome, error) {
+	job := t.Spec.GetCommand()
+	if job == nil {
 		return nil, errors.New("run a command job: this job is of another kind")
 	}
-	if err := check(t.Spec.GetCommand()); err != nil {
+	if err := check(job); err != nil {
 		return executor.Failed("%s", err), nil
 	}
+	return e.RunProgram(ctx, t, Program{Argv: job.GetArgv(), Env: job.GetEnv(), Dir: job.GetDir()}, out)
+}
+
+// Program is what an attempt runs in its checkout.
+type Program struct {
+	Argv   []string
+	Env    []*pb.EnvVar // beside what every program gets
+	Dir    string       // relative to the checkout
+	Stdin  *os.File     // see supervise.Command; the caller closes both
+	Result *os.File
+}
+
+// RunProgram runs one attempt with a program that need not be the job's own choice.
+func (e *Executor) RunProgram(ctx context.Context, t executor.Task, p Program, out io.Writer) (*pb.Outcome, error) {
 	a, err := e.newAttempt(t)
 	if err != nil {
 		return nil, err
 	}
+	a.program = p
 	defer func() {
 		if err := removeAll(a.dir); err != nil {
 			e.log.Warn("remove work directory", "job", t.Job, "dir", a.dir, "error", err)
 		}
 	}()
-	outcome, err = a.run(ctx, out)
+	outcome, err := a.run(ctx, out)
 	var fault *gitsource.Failure
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -116,6 +132,7 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (out
 type attempt struct {
 	*Executor
 	task                     executor.Task
+	program                  Program
 	dir, checkout, home, tmp string
 }
 
@@ -123,20 +140,21 @@ func (a *attempt) run(ctx context.Context, out io.Writer) (*pb.Outcome, error) {
 	if err := a.fill(ctx, out); err != nil {
 		return nil, err
 	}
-	c := a.task.Spec.GetCommand()
-	dir, err := inside(a.checkout, c.GetDir())
+	dir, err := inside(a.checkout, a.program.Dir)
 	if err != nil {
 		return executor.Failed("%s", err), nil
 	}
 	exit, err := a.runner.Run(ctx, supervise.Command{
-		Argv:  c.GetArgv(),
-		Env:   a.environment(),
-		Dir:   dir,
-		User:  a.user,
-		Grace: func(cause error) time.Duration { return executor.Grace(cause, a.grace) },
-		Kill:  a.task.Kill,
-		Hide:  a.hide,
-		Keep:  a.dir,
+		Argv:   a.program.Argv,
+		Env:    a.environment(),
+		Dir:    dir,
+		User:   a.user,
+		Stdin:  a.program.Stdin,
+		Result: a.program.Result,
+		Grace:  func(cause error) time.Duration { return executor.Grace(cause, a.grace) },
+		Kill:   a.task.Kill,
+		Hide:   a.hide,
+		Keep:   a.dir,
 	}, out)
 	var fault *supervise.StartError
 	switch {

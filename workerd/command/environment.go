@@ -43,7 +43,7 @@ func (a *attempt) environment() []string {
 		name, value, _ := strings.Cut(kv, "=")
 		env.set(name, value)
 	}
-	for _, v := range a.task.Spec.GetCommand().GetEnv() {
+	for _, v := range a.program.Env {
 		env.set(v.GetName(), v.GetValue())
 	}
 	env.set("WEIR_JOB_ID", a.task.Job)

@@ -11,7 +11,7 @@ import (
 )
 
 // launch starts the command: its own session, /dev/null or the given file as
-// input, the caller's pipe as output and error.
+// input, the caller's pipe as output and error, and the file for its result.
 func launch(c start, files []int) (pid int, err error) {
 	if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
 		return 0, fmt.Errorf("working directory %s: %w", c.Dir, cmp.Or(err, error(syscall.ENOTDIR)))
@@ -21,13 +21,18 @@ func launch(c start, files []int) (pid int, err error) {
 		return 0, err
 	}
 	out, in := uintptr(files[0]), uintptr(0) // ours is /dev/null
-	if len(files) > 1 {
-		in = uintptr(files[1])
+	more := files[1:]
+	if c.Stdin {
+		in, more = uintptr(more[0]), more[1:]
+	}
+	all := []uintptr{in, out, out}
+	if c.Result {
+		all = append(all, uintptr(more[0]))
 	}
 	pid, err = syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{
 		Dir:   c.Dir,
 		Env:   c.Env,
-		Files: []uintptr{in, out, out},
+		Files: all,
 		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: c.User, Pdeathsig: syscall.SIGKILL},
 	})
 	switch {

@@ -111,11 +111,13 @@ func (p *process) run(ctx context.Context, c Command, out io.Writer) (Exit, erro
 	}
 	defer read.Close()
 	files := []*os.File{write}
-	if c.Stdin != nil {
-		files = append(files, c.Stdin)
+	for _, f := range []*os.File{c.Stdin, c.Result} {
+		if f != nil {
+			files = append(files, f)
+		}
 	}
 	err = p.orders.send(order{Start: &start{Argv: c.Argv, Env: c.Env, Dir: c.Dir, User: c.User.credential(),
-		Hide: c.Hide, Keep: c.Keep, Probe: c.probe}}, files...)
+		Stdin: c.Stdin != nil, Result: c.Result != nil, Hide: c.Hide, Keep: c.Keep, Probe: c.probe}}, files...)
 	write.Close()
 	if err != nil {
 		return Exit{}, p.died(err)

@@ -5,8 +5,8 @@
 // Main before anything else. It promises that every process of the command, one
 // that left its session or its parent included, is dead when Run returns, and
 // within a second of the caller's own death by any signal. The command starts
-// with exactly the environment, the user and the three file descriptors it was
-// given, in a session of its own, without core dumps and without a way to gain
+// with exactly the environment, the user and the three or four file descriptors it
+// was given, in a session of its own, without core dumps and without a way to gain
 // privileges.
 //
 // It refuses to be a sandbox: files, network and resources are the host's. It
@@ -36,6 +36,9 @@ type Command struct {
 	User *User    // nil: the caller's own
 	// Stdin is read by the command; nil means /dev/null. The caller closes it.
 	Stdin *os.File
+	// Result is what the command may write to as its file descriptor 3; nil: it
+	// has none. The caller closes it.
+	Result *os.File
 
 	// Grace answers, for the cause of the context's end, how long the command's
 	// process group has between SIGTERM and SIGKILL; 0 kills at once. Nil means

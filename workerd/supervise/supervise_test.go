@@ -374,3 +374,46 @@ func TestDeadSupervisor(t *testing.T) {
 		}
 	})
 }
+
+// A command gets its input, and a fourth file for its result, where it is given them.
+func TestInputAndResult(t *testing.T) {
+	eachMode(t, func(t *testing.T, r *Runner) {
+		for _, c := range []struct{ in, result bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+			command := shell("m", `cat; if [ -e /proc/self/fd/3 ]; then echo result >&3; fi`)
+			want, wantResult := "", ""
+			if c.in {
+				want = "input\n"
+				command.Stdin = tempFile(t, want)
+			}
+			if c.result {
+				wantResult = "result\n"
+				command.Result = tempFile(t, "")
+			}
+			if exit, out := run(t, r, command); !exit.Ok() || out != want {
+				t.Errorf("%+v: %v, output %q", c, exit, out)
+			}
+			if c.result {
+				if got, err := os.ReadFile(command.Result.Name()); err != nil || string(got) != wantResult {
+					t.Errorf("%+v: result %q, %v", c, got, err)
+				}
+			}
+		}
+	})
+}
+
+// tempFile is a file that is read from its beginning.
+func tempFile(t *testing.T, content string) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err == nil {
+		t.Cleanup(func() { f.Close() })
+		_, err = f.WriteString(content)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}

@@ -20,17 +20,19 @@ import (
 type order struct {
 	Start *start
 	Stop  *stop
-	files []int // came with a start: its output, then its input if it has one
+	files []int // came with a start: its output, then its input and its result if it has them
 }
 
 type start struct {
-	Argv  []string
-	Env   []string
-	Dir   string
-	User  *syscall.Credential
-	Hide  []string
-	Keep  string
-	Probe bool
+	Argv   []string
+	Env    []string
+	Dir    string
+	User   *syscall.Credential
+	Stdin  bool
+	Result bool
+	Hide   []string
+	Keep   string
+	Probe  bool
 }
 
 type stop struct {
@@ -105,7 +107,7 @@ func (r *orderReceiver) next() (o order, err error) {
 }
 
 func (r *orderReceiver) Read(p []byte) (int, error) {
-	oob := make([]byte, unix.CmsgSpace(2*4))
+	oob := make([]byte, unix.CmsgSpace(3*4))
 	for {
 		n, oobn, _, _, err := unix.Recvmsg(fdControl, p, oob, unix.MSG_CMSG_CLOEXEC)
 		switch {
