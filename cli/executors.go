@@ -2,14 +2,17 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/weirbuild/weir/proto/jobkind"
 	"github.com/weirbuild/weir/workerd"
 	"github.com/weirbuild/weir/workerd/command"
+	"github.com/weirbuild/weir/workerd/custom"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
 	"github.com/weirbuild/weir/workerd/supervise"
@@ -84,10 +87,39 @@ func (x *engines) executors(env workerd.Env) (map[string]executor.Executor, erro
 		}
 		executors[k.kind] = e
 	}
-	return executors, nil
+	return executors, x.addCustom(env, executors)
 }
 
-func (x *engines) commands(env workerd.Env) (executor.Executor, error) {
+// addCustom adds the kinds that the operator has programs for. They run as commands
+// do.
+func (x *engines) addCustom(env workerd.Env, executors map[string]executor.Executor) error {
+	if len(x.cfg.Custom) == 0 {
+		return nil
+	}
+	commands, ok := executors["command"].(*command.Executor)
+	if !ok { // command jobs are not allowed
+		var err error
+		if commands, err = x.openCommands(env); err != nil {
+			return err
+		}
+	}
+	for _, text := range x.cfg.Custom {
+		kind, err := custom.ParseKind(text)
+		if err != nil {
+			return err
+		}
+		name := jobkind.Custom(kind.Name)
+		if executors[name] != nil {
+			return fmt.Errorf("custom kind %s has two programs: give --custom once for it", kind.Name)
+		}
+		executors[name] = custom.New(kind, commands)
+	}
+	return nil
+}
+
+func (x *engines) commands(env workerd.Env) (executor.Executor, error) { return x.openCommands(env) }
+
+func (x *engines) openCommands(env workerd.Env) (*command.Executor, error) {
 	return command.New(command.Config{
 		WorkDir: env.WorkDir, Runner: x.runner, Source: x.source, JobUser: x.jobUser, PassEnv: x.cfg.PassEnv,
 		Grace: x.cfg.Grace, Hide: []string{env.StateDir}, Log: env.Logger.Named("command"),

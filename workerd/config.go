@@ -36,7 +36,8 @@ type Config struct {
 	AllowCommand  bool
 	AllowOBuilder bool
 	AllowSandbox  bool
-	Docker        string // the engine for Dockerfiles; empty: such jobs are not run
+	Docker        string   // the engine for Dockerfiles; empty: such jobs are not run
+	Custom        []string // kind=/path/to/program
 	JobUser       string
 	PassEnv       []string
 	WorkDir       string // empty: beside the state directory
@@ -94,6 +95,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.AllowOBuilder, "allow-obuilder", c.AllowOBuilder, "run OBuilder jobs, as root and in containers; the worker gets the label "+OBuilderLabel+"=yes, which such jobs ask for")
 	fs.BoolVar(&c.AllowSandbox, "allow-sandbox", c.AllowSandbox, "run commands on base images (weir submit --image), as root and in containers")
 	fs.StringVar(&c.Docker, "docker", c.Docker, "build Dockerfiles, with this engine: buildkit (buildkitd, by buildctl), docker (Docker's daemon, by the docker program), or auto, the first that answers")
+	fs.StringArrayVar(&c.Custom, "custom", c.Custom, "KIND=/path/to/program: run jobs of this kind with a program of yours, as --job-user; may be repeated")
 	fs.StringVar(&c.JobUser, "job-user", c.JobUser, "user that jobs run as (required as root; without it they run as the worker's own user and can read its secrets)")
 	fs.StringSliceVar(&c.PassEnv, "pass-env", c.PassEnv, "variables of the worker's environment that jobs get too; repeat it or separate by commas")
 	fs.StringVar(&c.WorkDir, "work-dir", c.WorkDir, "directory of checkouts, outside the state directory (default: the state directory's name with -work)")
@@ -146,8 +148,8 @@ func (c *Config) Validate() error {
 		bad(named != c.Pool, "--pool %s: the capability is for pool %s: leave the flag out, or ask for a capability of pool %s ('weir cap create')", c.Pool, named, c.Pool)
 	}
 	bad(c.Slots < 1 || c.Slots > maxSlots, "--slots %d: give a number from 1 to %d", c.Slots, maxSlots)
-	bad(!c.AllowCommand && !c.AllowOBuilder && !c.AllowSandbox && c.Docker == "",
-		"there is nothing that this worker may run: give --allow-command, --allow-sandbox, --allow-obuilder or --docker")
+	bad(!c.AllowCommand && !c.AllowOBuilder && !c.AllowSandbox && c.Docker == "" && len(c.Custom) == 0,
+		"there is nothing that this worker may run: give --allow-command, --allow-sandbox, --allow-obuilder, --docker or --custom")
 	bad(c.AllowOBuilder && os.Geteuid() != 0, "--allow-obuilder: such jobs need a worker that is root, for mounts and containers")
 	bad(c.AllowSandbox && os.Geteuid() != 0, "--allow-sandbox: such jobs need a worker that is root, for mounts and containers")
 	bad(c.JobUser == "" && os.Geteuid() == 0,

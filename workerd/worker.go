@@ -155,7 +155,7 @@ func (w *Worker) giveUpInterrupted() {
 func (w *Worker) Run(ctx context.Context) error {
 	w.log.Info("worker starts", "name", w.cfg.Name, "pool", w.cfg.Pool, "slots", w.cfg.Slots, "metrics", w.http.address(),
 		"unacknowledged_results", w.journal.Waiting(), "version", w.cfg.Version)
-	if w.cfg.AllowCommand && w.cfg.JobUser == "" {
+	if (w.cfg.AllowCommand || len(w.cfg.Custom) > 0) && w.cfg.JobUser == "" {
 		w.log.Warn("jobs run as the worker's own user: they can read what it can, its capability included; do not give it secrets (see --job-user)")
 	}
 	background, end := context.WithCancel(context.WithoutCancel(ctx))

@@ -23,7 +23,11 @@ func TestAKindHasOneName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := string(f.Name()); Of(spec) != want || OfBytes(b) != want {
+		want := string(f.Name())
+		if want == customField {
+			want += ":" // of no kind
+		}
+		if Of(spec) != want || OfBytes(b) != want {
 			t.Errorf("%s is called %q, and in bytes %q", want, Of(spec), OfBytes(b))
 		}
 	}
@@ -36,6 +40,23 @@ func TestWhatIsNotKnownHasNoName(t *testing.T) {
 	for _, b := range [][]byte{nil, []byte("sim"), {0xff}} {
 		if got := OfBytes(b); got != "" {
 			t.Errorf("%q is called %q", b, got)
+		}
+	}
+}
+
+// Workers take custom jobs by their own kinds.
+func TestCustomJobsHaveTheirOwnKinds(t *testing.T) {
+	spec := &pb.JobSpec{CacheHint: "h", Kind: &pb.JobSpec_Custom{Custom: &pb.CustomJob{Kind: "deploy", Payload: []byte("x")}}}
+	b, err := proto.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Of(spec) != "custom:deploy" || OfBytes(b) != "custom:deploy" || Custom("deploy") != "custom:deploy" {
+		t.Errorf("%q, %q", Of(spec), OfBytes(b))
+	}
+	for n := range len(b) { // cut anywhere, it has no other name
+		if got := OfBytes(b[:n]); got != "" && got != "custom:" {
+			t.Errorf("of %d bytes: %q", n, got)
 		}
 	}
 }
