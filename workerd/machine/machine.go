@@ -63,12 +63,12 @@ type Report struct {
 }
 
 // Check looks at the machine.
-func Check(ctx context.Context, c Config) (*Report, error) {
+func Check(ctx context.Context, c Config) (_ *Report, err error) {
 	scratch, err := scratchIn(c.Dir)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	k := &check{Config: c, scratch: scratch}
 	defer k.close()
 	r := &Report{}
