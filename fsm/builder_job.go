@@ -78,7 +78,7 @@ func (j *Job) validate(s *State) error {
 	if _, ok := s.pools.get(j.Pool); !ok {
 		return fmt.Errorf("there is no pool %s", quote(j.Pool))
 	}
-	if j.Slots < 1 || j.Slots > MaxSlots || len(j.Spec) > MaxSpecBytes || len(j.Attempts) > MaxAttempts || j.Charge < 0 {
+	if j.Slots < 1 || j.Slots > MaxSlots || len(j.Spec) > MaxSpecBytes || len(j.Sealed) > MaxSealedBytes || len(j.Attempts) > MaxAttempts || j.Charge < 0 {
 		return errors.New("a number or size is out of range")
 	}
 	if j.RequestKey != "" {
@@ -131,7 +131,7 @@ func (j *Job) validateState() error {
 	case pb.JobState_JOB_STATE_RUNNING:
 		good = j.Last() != nil && j.Lease == j.Last().Lease && j.Outcome == nil && j.Settled == 0 && j.NotBefore == 0
 	case pb.JobState_JOB_STATE_SETTLED:
-		good = j.Lease == 0 && j.Outcome != nil && j.NotBefore == 0
+		good = j.Lease == 0 && j.Outcome != nil && j.NotBefore == 0 && len(j.Sealed) == 0
 	}
 	if !good {
 		return fmt.Errorf("its fields do not belong to a job that is %s", StateName(j.State))

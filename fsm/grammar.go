@@ -14,6 +14,7 @@ import (
 // in bytes.
 const (
 	MaxSpecBytes   = 256 << 10 // a marshalled job spec
+	MaxSealedBytes = 96 << 10  // a job's box of sealed secrets
 	MaxNameLen     = 63        // pools, clients, workers, label names
 	MaxValueLen    = 64        // label values, node ids, versions
 	MaxHintLen     = 256
@@ -178,7 +179,17 @@ func ValidatePoolConfig(c *pb.PoolConfig) error {
 	if ttl := c.GetLeaseTtlMs(); ttl != 0 && ttl < MinLeaseTTL {
 		return fmt.Errorf("lease TTL of %d ms is too short: at least %d ms", ttl, MinLeaseTTL)
 	}
-	return nil
+	return validateRecipient(c.GetRecipient())
+}
+
+// validateRecipient bounds what is kept. Whether it is an age recipient is for those
+// to say who seal to it.
+func validateRecipient(text string) error {
+	rest, ok := strings.CutPrefix(text, "age1")
+	if text == "" || ok && rest != "" && len(text) <= 128 && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789") == "" {
+		return nil
+	}
+	return fmt.Errorf("recipient %s of secrets is malformed: want age1 and what follows", quote(text))
 }
 
 func validateText(what, text string) error {

@@ -40,6 +40,9 @@ func newJob(c *pb.SubmitJob) (*Job, error) {
 	if err := validateSize("job spec", len(c.GetSpec()), MaxSpecBytes); err != nil {
 		return nil, err
 	}
+	if err := validateSize("box of sealed secrets", len(c.GetSealed()), MaxSealedBytes); err != nil {
+		return nil, err
+	}
 	if err := ValidateHint(c.GetCacheHint()); err != nil {
 		return nil, err
 	}
@@ -54,7 +57,7 @@ func newJob(c *pb.SubmitJob) (*Job, error) {
 		return nil, err
 	}
 	return &Job{
-		Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), SpecSHA256: sum,
+		Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), SpecSHA256: sum, Sealed: c.GetSealed(),
 		RequestKey: c.GetKey().GetId(), Hint: c.GetCacheHint(), Labels: labelsOf(c.GetLabels()),
 		Slots: max(c.GetSlots(), 1), Urgent: c.GetUrgent(), State: pb.JobState_JOB_STATE_QUEUED,
 	}, nil
@@ -126,12 +129,13 @@ func (s *State) cancelJob(c *pb.CancelJob) Result {
 	}
 }
 
-// settle ends a job: next is the copy of j to be changed.
+// settle ends a job: next is the copy of j to be changed. Its secrets go with it.
 func (s *State) settle(j, next *Job, out *pb.Outcome) {
 	next.State = pb.JobState_JOB_STATE_SETTLED
 	next.Outcome = out
 	next.Settled = s.now
 	next.NotBefore = 0
+	next.Sealed = nil
 	s.store(j, next)
 	s.emit(Event{Kind: JobSettled, Job: j.ID, Pool: j.Pool, Client: j.Client, Worker: j.Worker(), Outcome: out.GetKind()})
 }

@@ -171,6 +171,7 @@ func configOf(c *pb.PoolConfig) *pb.PoolConfig {
 		KeepForMs: c.GetKeepForMs(), TimeLimitMs: c.GetTimeLimitMs(),
 		LogLimitBytes: c.GetLogLimitBytes(), CachedCostMs: c.GetCachedCostMs(),
 		UncachedCostMs: c.GetUncachedCostMs(), Learn: c.GetLearn(), Steal: c.GetSteal(),
+		Recipient: c.GetRecipient(),
 	}
 }
 

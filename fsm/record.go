@@ -35,6 +35,7 @@ type Job struct {
 	Client     string
 	Spec       []byte // a marshalled pb.JobSpec, as it was submitted
 	SpecSHA256 Digest
+	Sealed     []byte // the box of its secrets; nil: it has none, or is settled
 	RequestKey string // empty: it was submitted without one
 	Hint       string // cache hint; empty: none
 	Labels     []Label

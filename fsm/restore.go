@@ -243,7 +243,7 @@ func jobOf(m *pb.JobRecord) (*Job, error) {
 	}
 	v := m.GetJob()
 	j := &Job{
-		ID: JobID(v.GetId()), Pool: v.GetPool(), Client: v.GetClient(), Spec: m.GetSpec(), SpecSHA256: sum,
+		ID: JobID(v.GetId()), Pool: v.GetPool(), Client: v.GetClient(), Spec: m.GetSpec(), SpecSHA256: sum, Sealed: m.GetSealed(),
 		RequestKey: m.GetRequestKey(), Hint: v.GetCacheHint(), Labels: labelsOf(m.GetLabels()),
 		Slots: v.GetSlots(), Urgent: v.GetUrgent(), State: v.GetState(), Submitted: v.GetSubmittedMs(),
 		FairStart: v.GetFairStartMs(), Charge: m.GetCostMs(), NotBefore: v.GetNotBeforeMs(),

@@ -94,7 +94,7 @@ func (s *State) writeJobs(e *encoder) {
 	record := &pb.SnapshotRecord{Record: &pb.SnapshotRecord_Job{Job: m}}
 	for j := range s.jobs.values() {
 		fillJob(m.Job, j)
-		m.Spec, m.SpecSha256, m.RequestKey = j.Spec, j.SpecSHA256[:], j.RequestKey
+		m.Spec, m.SpecSha256, m.Sealed, m.RequestKey = j.Spec, j.SpecSHA256[:], j.Sealed, j.RequestKey
 		m.Labels, m.Lease, m.CostMs, m.Failures = labelsPB(j.Labels), uint64(j.Lease), j.Charge, j.Failures
 		m.AttemptKeys = m.AttemptKeys[:0]
 		for i := range j.Attempts {

@@ -78,6 +78,7 @@ func RenderJob(j *fsm.Job) string {
 	f.text("hint", j.Hint)
 	f.flag("urgent", j.Urgent)
 	f.number("slots", uint64(j.Slots))
+	f.text("sealed", string(j.Sealed))
 	for _, l := range j.Labels {
 		f.text("label", l.Name+"="+l.Value)
 	}

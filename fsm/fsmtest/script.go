@@ -122,7 +122,7 @@ func parseSubmit(w *words) *pb.Command {
 			c.Key.CreatedMs = made
 		}
 		c.CacheHint, c.Urgent, c.Slots = w.text("hint"), w.flag("urgent"), uint32(w.number("slots"))
-		c.Labels, c.GrantTo = w.labels(), w.text("grant")
+		c.Labels, c.GrantTo, c.Sealed = w.labels(), w.text("grant"), []byte(w.text("sealed"))
 	})
 }
 
@@ -181,6 +181,10 @@ func (w *words) config() *pb.PoolConfig {
 	m := c.ProtoReflect()
 	for name, values := range w.named {
 		f := m.Descriptor().Fields().ByName(protoreflect.Name(name))
+		if f != nil && f.Kind() == protoreflect.StringKind {
+			m.Set(f, protoreflect.ValueOfString(values[0]))
+			continue
+		}
 		n, err := strconv.ParseInt(values[0], 10, 64)
 		if f == nil || err != nil {
 			w.fail("no such setting of a pool: %s=%s", name, values[0])

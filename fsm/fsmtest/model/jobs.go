@@ -50,7 +50,7 @@ func (m *Model) submit(c *pb.SubmitJob) fsm.Result {
 func (m *Model) accept(c *pb.SubmitJob, limits fsm.Limits) *fsm.Job {
 	m.lastJob++
 	j := &fsm.Job{
-		ID: m.lastJob, Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(),
+		ID: m.lastJob, Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), Sealed: c.GetSealed(),
 		RequestKey: c.GetKey().GetId(), Hint: c.GetCacheHint(), Slots: max(c.GetSlots(), 1),
 		Urgent: c.GetUrgent(), State: queued, Submitted: m.now,
 	}
@@ -164,7 +164,7 @@ func (m *Model) cancel(c *pb.CancelJob) fsm.Result {
 }
 
 func (m *Model) settle(j *fsm.Job, out *pb.Outcome) {
-	j.State, j.Lease, j.NotBefore, j.Outcome, j.Settled = settled, 0, 0, out, m.now
+	j.State, j.Lease, j.NotBefore, j.Outcome, j.Settled, j.Sealed = settled, 0, 0, out, m.now, nil
 	m.emit(fsm.Event{Kind: fsm.JobSettled, Job: j.ID, Pool: j.Pool, Worker: j.Worker(), Client: j.Client, Outcome: out.GetKind()})
 	m.dropShares()
 }
