@@ -79,12 +79,13 @@ func (s *MembershipServer) Join(ctx context.Context, r *pb.JoinRequest) (*pb.Joi
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	st := s.node.Status()
+	reply := &pb.JoinReply{ClusterId: string(st.ClusterID), LeaderAddress: st.Leader.Address}
 	if st.InOffice {
 		if err := s.node.mayJoin(NodeID(r.NodeId), r.Name, timingsOf(r.Timings)); err != nil {
-			return nil, s.toStatus(err)
+			reply.Why = err.Error()
+			return reply, nil // an answer like the others: it asks four times a second
 		}
 	}
-	reply := &pb.JoinReply{ClusterId: string(st.ClusterID), LeaderAddress: st.Leader.Address}
 	voter, err := s.node.admit(ctx, Peer{ID: NodeID(r.NodeId), Name: r.Name, Address: r.Address})
 	switch {
 	case errors.Is(err, ErrNotLeader) && st.Leader.ID == "":
