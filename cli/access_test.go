@@ -18,7 +18,7 @@ var accessRows = map[string][]string{
 		pb.JobService_GetJob_FullMethodName, pb.JobService_ListJobs_FullMethodName, pb.JobService_Explain_FullMethodName,
 		pb.JobService_Watch_FullMethodName, pb.JobService_ReadLog_FullMethodName, pb.JobService_WatchSettled_FullMethodName,
 	},
-	"see pools":            {pb.AdminService_ListPools_FullMethodName, pb.AdminService_GetPool_FullMethodName},
+	"see pools": {pb.AdminService_ListPools_FullMethodName, pb.AdminService_GetPool_FullMethodName},
 	"see workers, clients, queues": {
 		pb.AdminService_ListWorkers_FullMethodName, pb.AdminService_ListClients_FullMethodName,
 		pb.AdminService_ShowWorker_FullMethodName, pb.AdminService_ShowPool_FullMethodName,

@@ -15,14 +15,14 @@ import (
 // The exit codes of every command.
 const (
 	exitOK          = 0
-	exitBuildFailed = 1 // the build failed or ran into its time limit
-	exitUsage       = 2 // the command line or a file it names is wrong
-	exitUnreachable = 3 // no node, or no quorum, answered in time
-	exitRefused     = 4 // the cluster said no: its message says why
-	exitCancelled   = 5 // the build was cancelled
-	exitLost        = 6 // every attempt was lost with its worker
-	exitInternal    = 7 // anything else
-	exitIncomplete  = 8 // the log is not complete
+	exitBuildFailed = 1   // the build failed or ran into its time limit
+	exitUsage       = 2   // the command line or a file it names is wrong
+	exitUnreachable = 3   // no node, or no quorum, answered in time
+	exitRefused     = 4   // the cluster said no: its message says why
+	exitCancelled   = 5   // the build was cancelled
+	exitLost        = 6   // every attempt was lost with its worker
+	exitInternal    = 7   // anything else
+	exitIncomplete  = 8   // the log is not complete
 	exitInterrupted = 130 // as a shell says it of Ctrl-C
 )
 
