@@ -56,24 +56,37 @@ func customKind(field []byte) string {
 	if n < 0 {
 		return ""
 	}
-	kind := ""
-	for len(job) > 0 {
-		number, wire, n := protowire.ConsumeTag(job)
-		if n < 0 {
-			return ""
-		}
-		job = job[n:]
-		if n = protowire.ConsumeFieldValue(number, wire, job); n < 0 {
-			return ""
-		}
-		if number == customKindNumber {
-			value, _ := protowire.ConsumeBytes(job)
-			kind = string(value) // the last one counts, as for every field
-		}
-		job = job[n:]
-	}
-	return kind
+	return string(last(job, customKindNumber))
 }
+
+// SealedTo is the id of the key that a marshalled specification's secrets are sealed
+// to; empty: it has none.
+func SealedTo(spec []byte) string { return string(last(last(spec, sealedNumber), sealedKeyNumber)) }
+
+// last returns a field of a marshalled message that is bytes, text or a message: the
+// last one counts. A message that is not well formed has none.
+func last(message []byte, field protowire.Number) (found []byte) {
+	for len(message) > 0 {
+		number, wire, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return nil
+		}
+		message = message[n:]
+		if n = protowire.ConsumeFieldValue(number, wire, message); n < 0 {
+			return nil
+		}
+		if number == field {
+			found, _ = protowire.ConsumeBytes(message)
+		}
+		message = message[n:]
+	}
+	return found
+}
+
+var (
+	sealedNumber    = new(pb.JobSpec).ProtoReflect().Descriptor().Fields().ByName("sealed").Number()
+	sealedKeyNumber = new(pb.SealedSecrets).ProtoReflect().Descriptor().Fields().ByName("key").Number()
+)
 
 var customKindNumber = new(pb.CustomJob).ProtoReflect().Descriptor().Fields().ByName("kind").Number()
 

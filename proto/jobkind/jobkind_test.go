@@ -60,3 +60,24 @@ func TestCustomJobsHaveTheirOwnKinds(t *testing.T) {
 		}
 	}
 }
+
+func TestSealedTo(t *testing.T) {
+	spec := &pb.JobSpec{CacheHint: "x", Kind: &pb.JobSpec_Command{Command: &pb.CommandJob{Argv: []string{"make"}}}}
+	plain, err := proto.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Sealed = &pb.SealedSecrets{Key: "k1", Ids: []string{"a"}, Box: []byte("box")}
+	sealed, err := proto.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		spec []byte
+		want string
+	}{{plain, ""}, {sealed, "k1"}, {sealed[:len(sealed)-1], ""}, {[]byte("nonsense"), ""}, {nil, ""}} {
+		if got := SealedTo(c.spec); got != c.want {
+			t.Errorf("%q is sealed to %q, want %q", c.spec, got, c.want)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/reason"
+	"github.com/weirbuild/weir/proto/seal"
 	"github.com/weirbuild/weir/scheduler/auth"
 	"github.com/weirbuild/weir/scheduler/lead"
 )
@@ -24,8 +25,11 @@ func (s *Server) CreatePool(ctx context.Context, req *pb.CreatePoolRequest) (*pb
 	if err := s.checkSideToken(id, req.WorkerTokenSha256); err != nil {
 		return nil, err
 	}
+	if err := checkRecipient(req.Config); err != nil {
+		return nil, err
+	}
 	create := &pb.Command_CreatePool{CreatePool: &pb.CreatePool{Name: req.Name, Config: learning(req.Config)}}
-	if _, err := s.propose(ctx, &pb.Command{MinLevel: learningLevel, Op: create}); err != nil {
+	if _, err := s.propose(ctx, &pb.Command{MinLevel: createLevel(req.Config), Op: create}); err != nil {
 		return nil, err
 	}
 	reply := &pb.CreatePoolReply{}
@@ -62,6 +66,9 @@ func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb
 			return nil, err
 		}
 		config, err := changed(old.Config, req)
+		if err == nil {
+			err = checkRecipient(config)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -85,6 +92,23 @@ func changed(old *pb.PoolConfig, req *pb.UpdatePoolRequest) (*pb.PoolConfig, err
 	}
 	proto.Merge(config, req.Config)
 	return config, nil
+}
+
+func createLevel(config *pb.PoolConfig) uint32 {
+	if config.GetRecipient() != "" {
+		return max(learningLevel, sealedLevel)
+	}
+	return learningLevel
+}
+
+// checkRecipient refuses what no client could seal to.
+func checkRecipient(config *pb.PoolConfig) error {
+	if r := config.GetRecipient(); r != "" {
+		if err := seal.CheckRecipient(r); err != nil {
+			return invalid("%v", err)
+		}
+	}
+	return nil
 }
 
 // learningLevel is the feature level from which pools can learn.
@@ -184,6 +208,7 @@ func (s *Server) localPool(name string) (*pb.Pool, error) {
 func (s *Server) showPool(p *fsm.Pool) *pb.Pool {
 	shown := fsm.PoolPB(p)
 	shown.Effective = p.Limits().Config()
+	shown.Effective.Recipient = p.Config.GetRecipient()
 	if shown.Effective.LeaseTtlMs == 0 {
 		shown.Effective.LeaseTtlMs = s.LeaseTTL.Milliseconds()
 	}

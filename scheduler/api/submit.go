@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/seal"
 	"github.com/weirbuild/weir/scheduler/auth"
 )
 
@@ -46,7 +47,7 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 	if err := id.MayUsePool(req.Pool); err != nil {
 		return submission{}, err
 	}
-	spec, err := marshal.Marshal(req.Spec)
+	spec, err := marshal.Marshal(seal.WithoutBox(req.Spec))
 	if err != nil {
 		return submission{}, invalid("the job's description cannot be stored: %v", err)
 	}
@@ -58,12 +59,23 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 	worker, release := s.Leader.Suggest(req.Pool, client, req.Spec)
 	return submission{
 		release: release,
-		command: &pb.Command{Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
+		command: &pb.Command{MinLevel: submitLevel(req.Spec), Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
 			Client: client, Pool: req.Pool, Key: req.Key, Spec: spec, SpecSha256: digest[:],
 			CacheHint: req.Spec.CacheHint, Urgent: req.Spec.Urgent, Slots: slots, Labels: req.Spec.Labels,
-			GrantTo: worker,
+			GrantTo: worker, Sealed: req.Spec.Sealed.GetBox(),
 		}}},
 	}, nil
+}
+
+// sealedLevel is the feature level from which the state keeps sealed secrets apart
+// from a job's description, and a pool's recipient.
+const sealedLevel = 3
+
+func submitLevel(spec *pb.JobSpec) uint32 {
+	if spec.Sealed == nil {
+		return 0
+	}
+	return sealedLevel
 }
 
 func checkSubmit(req *pb.SubmitRequest) error {

@@ -31,7 +31,7 @@ func validateSpec(s *pb.JobSpec) error {
 	if s == nil {
 		return invalid("the job has no description")
 	}
-	for _, check := range []func(*pb.JobSpec) error{checkKind, checkGit, checkNeeds, checkBounds} {
+	for _, check := range []func(*pb.JobSpec) error{checkKind, checkGit, checkNeeds, checkBounds, checkSealed} {
 		if err := check(s); err != nil {
 			return err
 		}

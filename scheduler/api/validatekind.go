@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/seal"
 )
 
 // Limits of single kinds of job.
@@ -221,6 +222,30 @@ func checkDockerReferences(d *pb.DockerJob) error {
 	for _, name := range d.CacheFrom {
 		if err := checkReference("cache to import", name); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkSealed checks what can be seen of sealed secrets from outside.
+func checkSealed(s *pb.JobSpec) error {
+	sealed := s.Sealed
+	switch {
+	case sealed == nil:
+		return nil
+	case len(sealed.Box) == 0 || len(sealed.Box) > seal.MaxBox:
+		return invalid("the job's sealed secrets are %d bytes, want 1 to %d", len(sealed.Box), seal.MaxBox)
+	case len(sealed.Ids) == 0 || len(sealed.Ids) > seal.MaxSecrets:
+		return invalid("the job has %d sealed secrets, want 1 to %d", len(sealed.Ids), seal.MaxSecrets)
+	case !slices.IsSorted(sealed.Ids) || len(slices.Compact(slices.Clone(sealed.Ids))) < len(sealed.Ids):
+		return invalid("the ids of the job's sealed secrets are not sorted, or one is there twice")
+	}
+	if err := seal.CheckKeyID(sealed.Key); err != nil {
+		return invalid("the job's sealed secrets: %v", err)
+	}
+	for _, id := range sealed.Ids {
+		if err := seal.CheckID(id); err != nil {
+			return invalid("%v", err)
 		}
 	}
 	return nil

@@ -78,7 +78,7 @@ func (t *term) suggest(name, client string, spec *pb.JobSpec) (worker string, re
 	default: // the plan is being made
 		return "", func(bool) {}
 	}
-	need := plan.Need{Kind: jobkind.Of(spec), Slots: max(spec.Slots, 1), Labels: labelsOf(spec.Labels)}
+	need := plan.Need{Kind: jobkind.Of(spec), Slots: max(spec.Slots, 1), Labels: labelsOf(spec.Labels), Key: spec.Sealed.GetKey()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, ok := t.pools[name]
@@ -113,7 +113,7 @@ func grantOf(j *fsm.Job, a *fsm.Attempt, l fsm.Limits) *pb.Grant {
 	}
 	return &pb.Grant{
 		Lease: uint64(a.Lease), Job: uint64(j.ID), Attempt: uint32(a.No), Spec: j.Spec, Pool: j.Pool,
-		TimeLimitMs: timeLimit, LogLimitBytes: logLimit, Cached: a.Cached,
+		TimeLimitMs: timeLimit, LogLimitBytes: logLimit, Cached: a.Cached, Sealed: j.Sealed,
 	}
 }
 

@@ -18,7 +18,8 @@ type class struct {
 	kind   string
 	slots  int
 	labels []fsm.Label
-	jobs   int // in whatever place
+	sealed string // id of the key that a worker must hold; empty: none
+	jobs   int    // in whatever place
 
 	waiting  *btree.BTreeG[*job]
 	claiming *btree.BTreeG[*job]
@@ -44,7 +45,7 @@ func (p *Pool) classOf(n Need) *class {
 		p.sweep()
 	}
 	c := &class{
-		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels,
+		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels, sealed: n.Key,
 		waiting: newTree(before), claiming: newTree(before),
 		able: newTree(waitedLonger), partial: newTree(waitedLonger),
 	}
@@ -77,12 +78,17 @@ func (p *Pool) sweep() {
 
 // fits says whether the worker could run the class's jobs with all slots free.
 func (c *class) fits(w *worker) bool {
-	return w.connected && c.slots <= w.slots && c.isTaken(w) && c.hasLabels(w)
+	return w.connected && c.slots <= w.slots && c.isTaken(w) && c.canOpen(w) && c.hasLabels(w)
 }
 
 // isTaken says whether the worker takes jobs of the class's kind.
 func (c *class) isTaken(w *worker) bool {
 	return c.kind == "" || len(w.kinds) == 0 || slices.Contains(w.kinds, c.kind)
+}
+
+// canOpen says whether the worker can open the secrets of the class's jobs.
+func (c *class) canOpen(w *worker) bool {
+	return c.sealed == "" || slices.Contains(w.keys, c.sealed)
 }
 
 // hasLabels says whether the worker has all of the class's labels.

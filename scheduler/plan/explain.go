@@ -53,7 +53,7 @@ func (p *Pool) explainReserved(j *job) Reason {
 // fitting returns the active workers that can run the class's jobs, or why there
 // are none.
 func (p *Pool) fitting(c *class) (fit []*worker, why string) {
-	connected := 0
+	connected, takers := 0, 0
 	var willing, able []*worker
 	for _, w := range p.workers {
 		if !w.connected {
@@ -61,6 +61,10 @@ func (p *Pool) fitting(c *class) (fit []*worker, why string) {
 		}
 		connected++
 		if !c.isTaken(w) {
+			continue
+		}
+		takers++
+		if !c.canOpen(w) {
 			continue
 		}
 		willing = append(willing, w)
@@ -71,8 +75,10 @@ func (p *Pool) fitting(c *class) (fit []*worker, why string) {
 	switch {
 	case connected == 0:
 		return nil, "no worker of the pool is connected"
-	case len(willing) == 0:
+	case takers == 0:
 		return nil, fmt.Sprintf("no connected worker of the pool takes %s jobs", c.kind)
+	case len(willing) == 0:
+		return nil, fmt.Sprintf("no connected worker of the pool holds key %s, to which its secrets are sealed", c.sealed)
 	case len(able) == 0:
 		return nil, p.explainLabels(c, willing)
 	}

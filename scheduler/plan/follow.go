@@ -76,8 +76,16 @@ func StillWaits(s *fsm.State, id fsm.JobID) bool {
 func JobOf(j *fsm.Job) Job {
 	return Job{
 		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Client: j.Client, Hint: j.Hint,
-		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels},
+		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels, Key: keyOf(j)},
 	}
+}
+
+// keyOf is the key that a worker must hold for the job's secrets.
+func keyOf(j *fsm.Job) string {
+	if len(j.Sealed) == 0 {
+		return ""
+	}
+	return jobkind.SealedTo(j.Spec)
 }
 
 func leaseOf(j *fsm.Job, a *fsm.Attempt) Lease {

@@ -11,6 +11,7 @@ type Need struct {
 	Kind   string      // of the job, such as "command"; empty: any worker takes it
 	Slots  uint32      // at least 1
 	Labels []fsm.Label // all of them; sorted by name
+	Key    string      // id of the key that its secrets are sealed to; empty: it has none
 }
 
 // Job is what a decision must know of a queued job.
@@ -62,7 +63,7 @@ func (j *job) slots() int { return j.class.slots }
 
 // key names the class of all jobs with the same need.
 func (n Need) key() string {
-	if len(n.Labels) == 0 {
+	if len(n.Labels) == 0 && n.Key == "" {
 		return n.Kind + "\x00" + strconv.Itoa(n.slots())
 	}
 	key := append([]byte(n.Kind), 0)
@@ -72,6 +73,10 @@ func (n Need) key() string {
 		key = append(key, l.Name...)
 		key = append(key, '=')
 		key = append(key, l.Value...)
+	}
+	if n.Key != "" {
+		key = append(key, "\x00\x00"...)
+		key = append(key, n.Key...)
 	}
 	return string(key)
 }

@@ -14,6 +14,7 @@ type Worker struct {
 	Slots    uint32
 	Labels   []fsm.Label
 	Kinds    []string // of the jobs that it takes; empty: all
+	Keys     []string // ids of the keys that it holds, for sealed secrets
 	Inactive string   // why it takes no jobs, in the form "is draining"; empty: it does
 }
 
@@ -22,6 +23,7 @@ type worker struct {
 	slots     int
 	labels    []fsm.Label
 	kinds     []string
+	keys      []string
 	connected bool
 	inactive  string
 
@@ -49,7 +51,7 @@ func (w *worker) active() bool { return w.connected && w.inactive == "" }
 func (p *Pool) Join(offer Worker) {
 	w := p.worker(offer.Name)
 	p.retire(w)
-	w.slots, w.labels, w.kinds = int(offer.Slots), offer.Labels, offer.Kinds
+	w.slots, w.labels, w.kinds, w.keys = int(offer.Slots), offer.Labels, offer.Kinds, offer.Keys
 	w.connected, w.inactive = true, offer.Inactive
 	for _, c := range p.classes {
 		if c.fits(w) {
