@@ -23,13 +23,19 @@ const (
 const (
 	ParamPool = "pool"
 	ParamKind = "kind"
+	// ParamSeal, POOL:KEYID, is the fingerprint of the key that a pool's secrets are
+	// sealed to; there may be several, and several of one pool.
+	ParamSeal = "seal"
+	// ParamKey is a key of the pool, of a worker's capability: a secret. There may be
+	// several, the one that is sealed to first.
+	ParamKey = "key"
 
 	paramCA = "ca"
 )
 
 // shown are the parameters that may appear in logs. Any other may be a secret
 // of a later version.
-var shown = []string{paramCA, ParamKind, ParamPool}
+var shown = []string{paramCA, ParamKind, ParamPool, ParamSeal}
 
 // Capability is how to reach a cluster, how to know it again, and the right to
 // act in it. It does not change once made.
@@ -56,6 +62,20 @@ func (c Capability) With(key, value string) (Capability, error) {
 	}
 	params := c.params()
 	params.Set(key, value)
+	c.setParams(params)
+	if err := c.check(); err != nil {
+		return Capability{}, fmt.Errorf("set parameter %q of capability: %w", key, err)
+	}
+	return c, nil
+}
+
+// WithValues returns a copy that has the parameter so many times, in this order.
+func (c Capability) WithValues(key string, values ...string) (Capability, error) {
+	if c.IsZero() || key == paramCA || key == "" {
+		return Capability{}, fmt.Errorf("set parameter %q of capability: not possible", key)
+	}
+	params := c.params()
+	params[key] = slices.Clone(values)
 	c.setParams(params)
 	if err := c.check(); err != nil {
 		return Capability{}, fmt.Errorf("set parameter %q of capability: %w", key, err)
@@ -113,6 +133,9 @@ func (c Capability) Token() Token { return c.token }
 
 // Param returns the first value of a parameter, or "".
 func (c Capability) Param(key string) string { return c.params().Get(key) }
+
+// Values returns all values of a parameter, in their order.
+func (c Capability) Values(key string) []string { return c.params()[key] }
 
 // Reveal returns the whole line with its secrets, as Parse reads it.
 func (c Capability) Reveal() string {

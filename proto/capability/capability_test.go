@@ -298,3 +298,23 @@ func TestFrom(t *testing.T) {
 		}
 	}
 }
+
+// A worker's keys are secrets as its token is; a pool's fingerprint is none.
+func TestKeysAndFingerprints(t *testing.T) {
+	c, err := example(t).WithValues(ParamKey, "AGE-SECRET-KEY-1B", "AGE-SECRET-KEY-1A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = c.WithValues(ParamSeal, "linux:00ff"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(c.Reveal())
+	if err != nil || strings.Join(again.Values(ParamKey), " ") != "AGE-SECRET-KEY-1B AGE-SECRET-KEY-1A" {
+		t.Fatalf("keys: %d, %v", len(again.Values(ParamKey)), err)
+	}
+	for _, text := range []string{again.String(), fmt.Sprintf("%v %+v %#v %q", again, again, again, again)} {
+		if strings.Contains(text, "AGE-SECRET") || !strings.Contains(text, "00ff") {
+			t.Errorf("shown as %s", text)
+		}
+	}
+}

@@ -87,7 +87,7 @@ func (l *Link) Dial(ctx context.Context) (context.Context, *grpc.ClientConn, err
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancelCause(outgoing(ctx, l.session.cfg.Capability, l.cluster))
+	ctx, cancel := context.WithCancelCause(outgoing(ctx, l.session.pass.card(), l.cluster))
 	stop := context.AfterFunc(l.ctx, func() { cancel(errEnded) })
 	context.AfterFunc(ctx, func() { stop(); c.Close() })
 	return ctx, c.ClientConn, nil

@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		redirects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_worker_redirects_total", Help: "Answers of nodes that the leader is elsewhere, or unknown."}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_worker_sessions_lost_total", Help: "Sessions that ended, by why: broken, silent, redirect, direct."}, []string{"why"}),
+			Name: "weir_worker_sessions_lost_total", Help: "Sessions that ended, by why: broken, silent, redirect, direct, renewed."}, []string{"why"}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.connected, m.relayed, m.sessions, m.redirects, m.lost)

@@ -69,6 +69,8 @@ func (e *endedError) why() string {
 		return "redirect"
 	case errors.Is(e, errDirect):
 		return "direct"
+	case errors.Is(e, errRenewed):
+		return "renewed"
 	case errors.Is(e, errSilent):
 		return "silent"
 	default:
@@ -96,11 +98,12 @@ func (s *Session) visit(ctx context.Context, st step) error {
 	watchdog := time.AfterFunc(s.timing.answer, func() { cancel(errNoAnswer) })
 	defer watchdog.Stop()
 
-	up, err := pb.NewWorkerServiceClient(c).Session(outgoing(ctx, s.cfg.Capability, s.cluster))
+	card, keys, renewed := s.pass.get()
+	up, err := pb.NewWorkerServiceClient(c).Session(outgoing(ctx, card, s.cluster))
 	if err != nil {
 		return cause(ctx, err)
 	}
-	if err := up.Send(s.hello(st)); err != nil && !errors.Is(err, io.EOF) { // after io.EOF, Recv says why
+	if err := up.Send(s.hello(st, keys)); err != nil && !errors.Is(err, io.EOF) { // after io.EOF, Recv says why
 		return cause(ctx, err)
 	}
 	first, err := up.Recv()
@@ -114,7 +117,7 @@ func (s *Session) visit(ctx context.Context, st step) error {
 	case !watchdog.Stop():
 		return errNoAnswer
 	}
-	return s.serve(ctx, cancel, up, first, st)
+	return s.serve(ctx, cancel, up, first, st, renewed)
 }
 
 // cause is why a stream broke: our own reason when we broke it.
@@ -126,7 +129,7 @@ func cause(ctx context.Context, err error) error {
 }
 
 // serve is a session from its welcome to its end.
-func (s *Session) serve(ctx context.Context, cancel context.CancelCauseFunc, up stream, first *pb.NodeMessage, st step) error {
+func (s *Session) serve(ctx context.Context, cancel context.CancelCauseFunc, up stream, first *pb.NodeMessage, st step, renewed <-chan struct{}) error {
 	w := first.Welcome
 	if err := s.welcome(w, st); err != nil {
 		return err
@@ -146,6 +149,13 @@ func (s *Session) serve(ctx context.Context, cancel context.CancelCauseFunc, up 
 	received := make(chan error, 1)
 	others.Go(func() { received <- s.receive(up, first, func() { watchdog.Reset(silence) }) })
 	others.Go(func() { s.seekDirect(ctx, cancel, st) })
+	others.Go(func() {
+		select {
+		case <-renewed:
+			cancel(errRenewed)
+		case <-ctx.Done():
+		}
+	})
 	err := s.transmit(ctx, up, beat, received)
 	cancel(err)
 	others.Wait()

@@ -26,6 +26,7 @@ type Config struct {
 	Slots       uint32
 	Labels      []*pb.Label
 	Kinds       []string // of the jobs that it runs; see package jobkind
+	Keys        []string // ids of the pool's keys that it holds
 	Version     string
 	Level       uint32   // the feature level of this binary
 	Addresses   []string // learnt in earlier sessions, beside the capability's
@@ -41,6 +42,7 @@ type Session struct {
 	boot    string // differs for each start of the process
 	out     *outbox
 	links   links
+	pass    *pass
 	timing  timing
 
 	// Of Run's goroutine alone.
@@ -63,6 +65,7 @@ func New(cfg Config, host Host, log hclog.Logger, reg prometheus.Registerer) *Se
 		boot:    rand.Text(),
 		out:     newOutbox(),
 		timing:  defaultTiming,
+		pass:    newPass(cfg.Capability, cfg.Keys),
 		links:   links{changed: make(chan struct{})},
 		route:   newRoute(cfg.Capability.Addrs(), cfg.Addresses),
 		conns:   map[string]*conn{},
@@ -155,6 +158,13 @@ func (s *Session) ended(st step, e *endedError, now time.Time) {
 	case errors.As(e, &elsewhere):
 		s.route.lost(st, false, now)
 		s.follow(st, elsewhere, now)
+	case errors.Is(e, errRenewed):
+		s.log.Info("connecting anew, with the capability as it is now")
+		s.route.learn(s.pass.card().Addrs())
+		s.forget(st.addr) // other authorities may be trusted now
+		if !st.relay {
+			s.route.direct(st.addr)
+		}
 	case errors.Is(e, errDirect):
 		s.log.Info("the leader can be reached directly again", "leader", st.leader)
 		s.route.direct(st.leader)
@@ -226,7 +236,7 @@ func (s *Session) connect(ctx context.Context, st step) (*conn, error) {
 }
 
 func (s *Session) dial(ctx context.Context, addr string, patience time.Duration) (*conn, error) {
-	return dial(ctx, addr, s.cfg.Capability.Pins(), "weir-worker/"+s.cfg.Version, patience)
+	return dial(ctx, addr, s.pass.card().Pins(), "weir-worker/"+s.cfg.Version, patience)
 }
 
 // forget closes the connection to addr.
@@ -257,7 +267,7 @@ func outgoing(ctx context.Context, c capability.Capability, cluster string) cont
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-func (s *Session) hello(st step) *pb.WorkerMessage {
+func (s *Session) hello(st step, keys []string) *pb.WorkerMessage {
 	return &pb.WorkerMessage{Hello: &pb.WorkerHello{
 		Pool:         s.cfg.Pool,
 		Name:         s.cfg.Name,
@@ -265,6 +275,7 @@ func (s *Session) hello(st step) *pb.WorkerMessage {
 		Slots:        s.cfg.Slots,
 		Labels:       s.cfg.Labels,
 		Kinds:        s.cfg.Kinds,
+		Keys:         keys,
 		Version:      s.cfg.Version,
 		FeatureLevel: s.cfg.Level,
 		Relay:        st.relay,
