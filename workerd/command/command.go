@@ -24,6 +24,7 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
+	"github.com/weirbuild/weir/workerd/secretdir"
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
@@ -40,7 +41,9 @@ type Config struct {
 	// Hide names directories that must look empty to jobs, like the state
 	// directory. It is a second fence: only some modes of the runner can do it.
 	Hide []string
-	Log  hclog.Logger
+	// Secrets is where the secrets of jobs are put; nil: jobs with secrets fail.
+	Secrets *secretdir.Area
+	Log     hclog.Logger
 }
 
 // Executor runs command jobs.
@@ -52,6 +55,7 @@ type Executor struct {
 	passed  []string
 	grace   time.Duration
 	hide    []string
+	secrets *secretdir.Area
 	log     hclog.Logger
 	account string // the name of the user that jobs run as
 }
@@ -73,6 +77,9 @@ func New(c Config) (*Executor, error) {
 	}
 	e := &Executor{work: work, runner: c.Runner, source: c.Source, user: c.JobUser, passed: passed,
 		grace: c.Grace, hide: append([]string{work}, c.Hide...), log: c.Log, account: accountName(c.JobUser)}
+	if c.Secrets != nil {
+		e.secrets, e.hide = c.Secrets, append(e.hide, c.Secrets.Dir())
+	}
 	if e.grace == 0 {
 		e.grace = supervise.DefaultGrace
 	}
@@ -115,6 +122,10 @@ func (e *Executor) RunProgram(ctx context.Context, t executor.Task, p Program, o
 			e.log.Warn("remove work directory", "job", t.Job, "dir", a.dir, "error", err)
 		}
 	}()
+	if err := a.writeSecrets(); err != nil {
+		return nil, fmt.Errorf("job %s: %w", t.Job, err)
+	}
+	defer a.removeSecrets()
 	outcome, err := a.run(ctx, out)
 	var fault *gitsource.Failure
 	switch {
@@ -134,6 +145,7 @@ type attempt struct {
 	task                     executor.Task
 	program                  Program
 	dir, checkout, home, tmp string
+	secretDir                string // in memory; "": the job has no secrets
 }
 
 func (a *attempt) run(ctx context.Context, out io.Writer) (*pb.Outcome, error) {
@@ -154,7 +166,7 @@ func (a *attempt) run(ctx context.Context, out io.Writer) (*pb.Outcome, error) {
 		Grace:  func(cause error) time.Duration { return executor.Grace(cause, a.grace) },
 		Kill:   a.task.Kill,
 		Hide:   a.hide,
-		Keep:   a.dir,
+		Keep:   a.kept(),
 	}, out)
 	var fault *supervise.StartError
 	switch {

@@ -26,6 +26,8 @@ import (
 //	...           the variables of the job itself
 //	WEIR_JOB_ID WEIR_ATTEMPT WEIR_POOL   which attempt this is
 //	WEIR_CHECKOUT                        the checkout's directory
+//	WEIR_SECRETS                         the directory of its secrets, where it has
+//	                                     any: a file for each, named by its id
 //	WEIR_REPO WEIR_COMMIT WEIR_COMMITS   its source, where it has one: the address,
 //	                                     the first commit, all of them with blanks between
 func (a *attempt) environment() []string {
@@ -50,6 +52,9 @@ func (a *attempt) environment() []string {
 	env.set("WEIR_ATTEMPT", strconv.Itoa(a.task.Attempt))
 	env.set("WEIR_POOL", a.task.Pool)
 	env.set("WEIR_CHECKOUT", a.checkout)
+	if a.secretDir != "" {
+		env.set("WEIR_SECRETS", a.secretDir)
+	}
 	if git := a.task.Spec.GetGit(); git != nil {
 		env.set("WEIR_REPO", git.GetUrl())
 		env.set("WEIR_COMMIT", git.GetCommits()[0])

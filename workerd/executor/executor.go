@@ -26,6 +26,8 @@ type Task struct {
 	TimeLimit time.Duration // of this attempt, the pool's default filled in; 0: none
 	LogLimit  int64         // bytes of output kept; 0: DefaultLogLimit
 
+	Secrets map[string][]byte // by id; in no log, file on a disk, argument or variable
+
 	// Kill, once closed, ends every grace period: what is still alive is killed
 	// at once. It matters only after the context is done; nil never does.
 	Kill <-chan struct{}
@@ -43,7 +45,8 @@ type Executor interface {
 }
 
 // Standard gives next everything that each kind of job has: its log begins with
-// the worker's name and ends with how it went, its time and its log are limited.
+// the worker's name and ends with how it went, its time and its log are limited, and
+// neither its log nor its outcome shows a secret of the job.
 func Standard(next Executor, worker string) Executor {
-	return Logged(Timed(Limited(next)), worker)
+	return Masked(Logged(Timed(Limited(next)), worker))
 }

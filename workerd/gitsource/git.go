@@ -55,7 +55,7 @@ func (s *Source) git(ctx context.Context, c command) (said string, ok bool, err 
 		User:  c.user,
 		Stdin: c.stdin,
 		Hide:  c.hide,
-		Keep:  c.keep,
+		Keep:  []string{c.keep},
 		Grace: func(error) time.Duration { return 0 }, // whatever it leaves half-done, the next run repairs
 	}, out)
 	switch {

@@ -22,7 +22,7 @@ func ownMounts() error {
 }
 
 // hideAll hides dirs until show is called, which must be, also after an error.
-func hideAll(dirs []string, keep string) (show func(), err error) {
+func hideAll(dirs, keep []string) (show func(), err error) {
 	hidden := 0
 	show = func() {
 		for _, dir := range dirs[:hidden] {
@@ -37,28 +37,32 @@ func hideAll(dirs []string, keep string) (show func(), err error) {
 	return show, nil
 }
 
-// hide covers dir with an empty read-only file system, in which keep alone shows.
-func hide(dir, keep string, hidden *int) error {
-	kept := -1
-	if keep != "" && filepath.Dir(keep) == filepath.Clean(dir) {
-		fd, err := unix.Open(keep, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+// hide covers dir with an empty read-only file system, in which only what of keep is
+// directly below it shows.
+func hide(dir string, keep []string, hidden *int) error {
+	kept := map[string]int{}
+	for _, k := range keep {
+		if filepath.Dir(k) != filepath.Clean(dir) {
+			continue
+		}
+		fd, err := unix.Open(k, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return fmt.Errorf("open %s: %w", keep, err)
+			return fmt.Errorf("open %s: %w", k, err)
 		}
 		defer unix.Close(fd)
-		kept = fd
+		kept[k] = fd
 	}
 	const flags = unix.MS_NOSUID | unix.MS_NODEV
 	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, "mode=0711,size=64k"); err != nil {
 		return err
 	}
 	*hidden++
-	if kept >= 0 {
-		if err := os.Mkdir(keep, 0o711); err != nil {
+	for k, fd := range kept {
+		if err := os.Mkdir(k, 0o711); err != nil {
 			return err
 		}
-		if err := unix.Mount("/proc/self/fd/"+strconv.Itoa(kept), keep, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("show %s: %w", keep, err)
+		if err := unix.Mount("/proc/self/fd/"+strconv.Itoa(fd), k, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("show %s: %w", k, err)
 		}
 	}
 	return unix.Mount("", dir, "", flags|unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")

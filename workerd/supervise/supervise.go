@@ -47,11 +47,11 @@ type Command struct {
 	// Kill, once closed, ends a grace period that runs. Nil never does.
 	Kill <-chan struct{}
 
-	// Hide names directories that look empty to the command, and Keep one
-	// directory straight below one of them that stays as it is. Only a mode with
-	// mounts of its own can do this (Mode.Hides); in the other one they are ignored.
+	// Hide names directories that look empty to the command, and Keep directories
+	// straight below them that stay as they are. Only a mode with mounts of its own
+	// can do this (Mode.Hides); in the other one they are ignored.
 	Hide []string
-	Keep string
+	Keep []string
 
 	probe bool // only try whether the mode works
 }

@@ -243,7 +243,7 @@ func TestHiddenDirectories(t *testing.T) {
 		}
 		c := shell("m", "ls $ROOT; cat mine/file; echo changed > mine/new; touch $ROOT/new 2>/dev/null && echo writable; umount $ROOT 2>/dev/null && echo unmounted; true")
 		c.Env = append(c.Env, "ROOT="+root)
-		c.Dir, c.Hide, c.Keep = root, []string{root}, filepath.Join(root, "mine")
+		c.Dir, c.Hide, c.Keep = root, []string{root}, []string{filepath.Join(root, "mine")}
 		want := "mine\nmine"
 		if os.Geteuid() == 0 {
 			c.Argv[2] = strings.Replace(c.Argv[2], "umount $ROOT 2>/dev/null && echo unmounted;", "", 1)

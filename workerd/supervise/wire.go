@@ -31,7 +31,7 @@ type start struct {
 	Stdin  bool
 	Result bool
 	Hide   []string
-	Keep   string
+	Keep   []string
 	Probe  bool
 }
 
