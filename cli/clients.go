@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,10 +12,10 @@ import (
 )
 
 func newClient(e *env) *cobra.Command {
-	c := &cobra.Command{Use: "client", Short: "Add, list and remove build clients", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "client", Short: "Add, list and remove build clients, and set their rates", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	e.addClientFlags(c)
-	c.AddCommand(newClientAdd(e), newClientList(e), newClientRemove(e))
+	c.AddCommand(newClientAdd(e), newClientList(e), newClientRate(e), newClientRemove(e))
 	return c
 }
 
@@ -47,6 +48,24 @@ func newClientAdd(e *env) *cobra.Command {
 	c.Flags().BoolVar(&noCap, "no-cap", false, "make no capability (an operator may not; an admin makes one later with weir cap create)")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
 	return c
+}
+
+func newClientRate(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "set-rate NAME RATE", Short: "Change a client's rate, for the jobs that it submits from now on",
+		Example: "  weir client set-rate ci 50",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			rate, err := strconv.ParseFloat(args[1], 64)
+			if err != nil || rate <= 0 {
+				return usageError("rate %q is not a number above 0", args[1])
+			}
+			return e.with(func(cl *client.Client) error {
+				_, err := cl.Admin().SetClientRate(c.Context(), &pb.SetClientRateRequest{Name: args[0], Rate: rate})
+				return e.done(err, "client %s has rate %s", args[0], args[1])
+			})
+		},
+	}
 }
 
 func newClientList(e *env) *cobra.Command {

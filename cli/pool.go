@@ -14,14 +14,14 @@ import (
 	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/proto/reason"
 )
 
 func newPool(e *env) *cobra.Command {
-	c := &cobra.Command{Use: "pool", Short: "Create, list, show, change and delete pools", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "pool", Short: "Create, list, show, change, pause and delete pools", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	e.addClientFlags(c)
-	c.AddCommand(newPoolCreate(e), newPoolList(e), newPoolShow(e), newPoolSet(e), newPoolDelete(e))
+	c.AddCommand(newPoolCreate(e), newPoolList(e), newPoolShow(e), newPoolSet(e),
+		newPoolPause(e), newPoolUnpause(e), newPoolDelete(e))
 	return c
 }
 
@@ -138,57 +138,6 @@ func newPoolList(e *env) *cobra.Command {
 	e.addOutputFlag(c)
 	e.addStaleFlag(c)
 	return c
-}
-
-func newPoolShow(e *env) *cobra.Command {
-	c := &cobra.Command{
-		Use: "show NAME", Short: "Show a pool, its choices and its workers",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: e.completePools,
-		RunE: func(c *cobra.Command, args []string) error {
-			out, err := e.printer()
-			if err != nil {
-				return err
-			}
-			return e.with(func(cl *client.Client) error {
-				p, err := cl.Admin().GetPool(c.Context(), &pb.GetPoolRequest{Name: args[0], Stale: e.stale})
-				if err != nil {
-					return err
-				}
-				workers, err := cl.Admin().ListWorkers(c.Context(), &pb.ListWorkersRequest{Pool: args[0], Stale: e.stale})
-				if client.Reason(err) == reason.Denied { // clients see the pool without its workers
-					return out.Print(p, func(t *ui.Table) { showPool(t, p) })
-				}
-				if err != nil {
-					return err
-				}
-				return out.Print(p, func(t *ui.Table) { showPoolAndWorkers(t, p, workers.Workers) })
-			})
-		},
-	}
-	e.addOutputFlag(c)
-	e.addStaleFlag(c)
-	return c
-}
-
-func showPoolAndWorkers(t *ui.Table, p *pb.Pool, workers []*pb.Worker) {
-	showPool(t, p)
-	t.Line("")
-	listWorkers(t, workers)
-}
-
-func showPool(t *ui.Table, p *pb.Pool) {
-	ms := func(n int64) string { return ui.Short(time.Duration(n) * time.Millisecond) }
-	t.Row("pool", p.Name)
-	t.Row("jobs", fmt.Sprintf("%d queued, %d running, %d finished", p.Queued, p.Running, p.Settled))
-	t.Row("workers", workersOf(p))
-	f := p.Effective
-	t.Row("lease TTL", ms(f.GetLeaseTtlMs()))
-	t.Row("attempts", fmt.Sprintf("%d, back-off from %s to %s", f.GetAttempts(), ms(f.GetBackoffMs()), ms(f.GetMaxBackoffMs())))
-	t.Row("queue", fmt.Sprintf("at most %d jobs, %d of one client", f.GetMaxQueued(), f.GetMaxQueuedPerClient()))
-	t.Row("kept", fmt.Sprintf("%d finished jobs, for %s", f.GetKeepJobs(), ms(f.GetKeepForMs())))
-	t.Row("limits", fmt.Sprintf("%s running time, %s of log", ms(f.GetTimeLimitMs()), ui.Size(f.GetLogLimitBytes())))
-	t.Row("costs", fmt.Sprintf("%s cached, %s uncached; learn %s, steal %s", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs()),
-		onOffWord(f.GetLearn()), onOffWord(f.GetSteal())))
 }
 
 func onOffWord(s pb.Switch) string { return (*onOff)(&s).String() }

@@ -89,8 +89,8 @@ func runScript(e *env, r io.Reader, times bool) error {
 		}
 		fmt.Fprintln(out, line)
 	}
-	s.Show = func(now time.Time, pool *pb.Pool, workers []*pb.Worker) error {
-		return ui.Text{W: out, Now: now}.Print(pool, func(t *ui.Table) { showPoolAndWorkers(t, pool, workers) })
+	s.Show = func(now time.Time, pool *pb.PoolView) error {
+		return ui.Text{W: out, Now: now}.Print(pool, func(t *ui.Table) { showPoolView(t, pool) })
 	}
 	err = s.Run(r)
 	if flushErr := out.Flush(); flushErr != nil {

@@ -48,7 +48,7 @@ func TestSimShowsThePool(t *testing.T) {
 	_, out, said := runSim(t, "costs cached=2s uncached=10s\nworker w1 slots=4\nsubmit a client=c\nsubmit b client=c slots=5\nshow\n")
 	for _, want := range []string{
 		"jobs       1 queued, 1 running, 0 finished", "2.0s cached, 10s uncached",
-		"POOL  WORKER  STATE  RUNNING", "sim   w1      ready  1/4",
+		"WORKER  STATE  RUNNING", "w1      ready  1/4",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("printed\n%s%s\nwithout %q", out, said, want)

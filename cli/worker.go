@@ -18,7 +18,7 @@ func newWorker(e *env) *cobra.Command {
 	x := &engines{}
 	c := &cobra.Command{
 		Use:   "worker --connect CAP --state-dir DIR",
-		Short: "Run a build worker; check its machine; list and forget workers",
+		Short: "Run a build worker; check its machine; list, show, pause and drain workers",
 		Long: "Run a build worker. It dials any address of its capability and follows the cluster's leader from there.\n" +
 			"SIGTERM drains it: no new builds, running ones end; a second SIGTERM kills them, and they run elsewhere.\n" +
 			"Every flag is also a key of the --config file and an environment variable: --state-dir is state-dir and\n" +
@@ -41,7 +41,8 @@ func newWorker(e *env) *cobra.Command {
 	x.obuilder.addFlags(c.Flags())
 	x.docker.addFlags(c.Flags())
 	addConfigFlag(c.Flags())
-	c.AddCommand(newWorkerCheck(e), newWorkerList(e), newWorkerForget(e))
+	c.AddCommand(newWorkerCheck(e), newWorkerList(e), newWorkerShow(e), newWorkerPause(e), newWorkerUnpause(e), newWorkerDrain(e),
+		newWorkerEvict(e), newWorkerForget(e))
 	return c
 }
 

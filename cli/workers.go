@@ -44,12 +44,20 @@ func listWorkers(t *ui.Table, workers []*pb.Worker) {
 		if w.Connected {
 			heard = ui.Short(time.Duration(w.LastHeardMsAgo)*time.Millisecond) + " ago"
 		}
-		state := w.State
-		if w.RelayedBy != "" {
-			state += " via " + w.RelayedBy
-		}
-		t.Row(ui.Clip(w.Pool, 14), ui.Clip(w.Name, 20), state, fmt.Sprintf("%d/%d", w.Running, w.Slots), heard, ui.Clip(w.Version, 12))
+		t.Row(ui.Clip(w.Pool, 14), ui.Clip(w.Name, 20), workerState(w), fmt.Sprintf("%d/%d", w.Running, w.Slots), heard, ui.Clip(w.Version, 12))
 	}
+}
+
+// workerState is a worker's state in a few words.
+func workerState(w *pb.Worker) string {
+	state := w.State
+	if w.Pause != nil && state != "paused" {
+		state += ", paused"
+	}
+	if w.RelayedBy != "" {
+		state += " via " + ui.Clip(w.RelayedBy, 12)
+	}
+	return state
 }
 
 func workersOf(p *pb.Pool) string {

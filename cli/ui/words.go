@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -63,4 +64,40 @@ func Size(n int64) string {
 		value, prefix = value/unit, prefix+1
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[prefix])
+}
+
+// Count is a number with its noun: 1 job, 12 jobs.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Wrap breaks text into lines of at most n characters, at spaces where it can. It
+// gives at least one line.
+func Wrap(text string, n int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(Clean(text)) {
+		for _, part := range cutWord(word, n) {
+			switch {
+			case line == "":
+				line = part
+			case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(part) <= n:
+				line += " " + part
+			default:
+				lines, line = append(lines, line), part
+			}
+		}
+	}
+	return append(lines, line)
+}
+
+// cutWord cuts a word that is too long for a line.
+func cutWord(word string, n int) (parts []string) {
+	for r := []rune(word); len(r) > 0; {
+		k := min(len(r), n)
+		parts, r = append(parts, string(r[:k])), r[k:]
+	}
+	return parts
 }

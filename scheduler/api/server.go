@@ -22,6 +22,8 @@ type Leader interface {
 	Serve(stream lead.SessionStream, hello *pb.WorkerHello, by lead.Caller) error
 	Suggest(pool, client string, spec *pb.JobSpec) (worker string, release func(granted bool))
 	Workers(pool string) []*pb.Worker
+	ShowPool(name string, limit int) (*pb.PoolView, error)
+	ShowWorker(pool, name string, limit int) (*pb.WorkerView, error)
 	Explain(id fsm.JobID) (ahead int, why string, details []string, err error)
 }
 

@@ -235,6 +235,10 @@ func (c *Cluster) happened(e fsm.Event, f plan.Fact) {
 		if p, ok := c.state.Pool(Pool); ok && c.plan != nil {
 			c.plan.SetPolicy(plan.PolicyOf(p.Limits()))
 		}
+	case fsm.WorkerPaused:
+		if w, ok := c.state.Worker(Pool, e.Worker); ok {
+			c.plan.SetInactive(e.Worker, inactive(w))
+		}
 	case fsm.LeaseGranted:
 		if f.Runs() {
 			c.begin(f.Job, f.Attempt)

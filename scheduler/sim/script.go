@@ -16,7 +16,7 @@ type Script struct {
 	// Print is told of each decision, in words.
 	Print func(at time.Duration, line string)
 	// Show shows the pool.
-	Show func(now time.Time, pool *pb.Pool, workers []*pb.Worker) error
+	Show func(now time.Time, pool *pb.PoolView) error
 
 	cluster *Cluster
 	ids     map[string]fsm.JobID
@@ -232,8 +232,7 @@ func (s *Script) show(a *arguments) error {
 	if err := a.done(); err != nil {
 		return err
 	}
-	pool, workers := s.cluster.Show()
-	return s.Show(time.UnixMilli(s.cluster.now), pool, workers)
+	return s.Show(time.UnixMilli(s.cluster.now), s.cluster.Show())
 }
 
 func (s *Script) started(j *fsm.Job, a *fsm.Attempt) {

@@ -74,12 +74,13 @@ func newScript(t *testing.T, printed *[]string) *Script {
 		}
 		*printed = append(*printed, line)
 	}
-	s.Show = func(_ time.Time, p *pb.Pool, workers []*pb.Worker) error {
+	s.Show = func(_ time.Time, view *pb.PoolView) error {
+		p := view.Pool
 		*printed = append(*printed, fmt.Sprintf("%d queued, %d running, %d free slots", p.Queued, p.Running, p.FreeSlots))
-		for _, w := range workers {
-			cost, jobs := s.cluster.plan.Workload(w.Name)
+		for _, v := range view.Workers {
+			w := v.Worker
 			*printed = append(*printed, fmt.Sprintf("%s: %s, %d of %d slots, %d reserved of %v", w.Name, w.State,
-				w.Running, w.Slots, jobs, time.Duration(cost)*time.Millisecond))
+				w.Running, w.Slots, v.ReservedJobs, time.Duration(v.WorkloadMs)*time.Millisecond))
 		}
 		return nil
 	}

@@ -3,15 +3,20 @@ package sim
 import (
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/scheduler/plan"
 )
 
-// Show is the pool and its workers as an operator is shown them.
-func (c *Cluster) Show() (*pb.Pool, []*pb.Worker) {
+// shownJobs is how many jobs are shown of the queue, and of each worker.
+const shownJobs = 20
+
+// Show is the pool as an operator is shown it.
+func (c *Cluster) Show() *pb.PoolView {
 	p, _ := c.state.Pool(Pool)
 	pool := fsm.PoolPB(p)
 	pool.Effective = p.Limits().Config()
 	pool.Effective.LeaseTtlMs = c.leaseTTL().Milliseconds()
-	var workers []*pb.Worker
+	view := &pb.PoolView{Pool: pool, Queue: plan.ShowQueue(c.state, Pool, shownJobs), Shares: plan.ShowShares(c.state, Pool)}
+	c.plan.Tell(view.Queue)
 	for registered := range c.state.Workers(Pool) {
 		shown := fsm.WorkerPB(registered)
 		shown.State = "disconnected"
@@ -21,12 +26,12 @@ func (c *Cluster) Show() (*pb.Pool, []*pb.Worker) {
 			pool.WorkersConnected++
 		}
 		switch {
-		case w != nil && w.paused:
+		case registered.Pause != nil:
 			shown.State = "paused"
 		case shown.Connected:
 			pool.FreeSlots += int64(registered.Free())
 		}
-		workers = append(workers, shown)
+		view.Workers = append(view.Workers, c.plan.ShowWorker(c.state, shown, shownJobs))
 	}
-	return pool, workers
+	return view
 }

@@ -16,7 +16,6 @@ import (
 type worker struct {
 	name      string
 	connected bool
-	paused    bool // by an operator: it outlives connections and leaders
 	left      int  // how often its connection has ended
 	stored    []result
 }
@@ -79,12 +78,12 @@ func (c *Cluster) Connect(name string, slots uint32, labels []*pb.Label) error {
 // join tells the planner of a connected worker.
 func (c *Cluster) join(w *worker) {
 	registered, _ := c.state.Worker(Pool, w.name)
-	c.plan.Join(plan.Worker{Name: w.name, Slots: registered.Slots, Labels: registered.Labels, Inactive: w.inactive()})
+	c.plan.Join(plan.Worker{Name: w.name, Slots: registered.Slots, Labels: registered.Labels, Inactive: inactive(registered)})
 }
 
-func (w *worker) inactive() string {
-	if w.paused {
-		return "is paused by an operator"
+func inactive(w *fsm.Worker) string {
+	if w.Pause != nil {
+		return w.Pause.Words()
 	}
 	return ""
 }
@@ -143,15 +142,9 @@ func (c *Cluster) leaseTTL() time.Duration {
 
 // SetPaused pauses a worker for an operator, or ends that.
 func (c *Cluster) SetPaused(name string, paused bool) error {
-	w, err := c.known(name)
-	if err != nil {
-		return err
-	}
-	w.paused = paused
-	if w.connected {
-		c.plan.SetInactive(name, w.inactive())
-	}
-	return c.digest()
+	return c.command(&pb.Command{Op: &pb.Command_PauseWorkers{PauseWorkers: &pb.PauseWorkers{
+		Pool: Pool, Names: []string{name}, Resume: !paused,
+	}}})
 }
 
 // Forget forgets a worker and what it has cached. If it is connected, that ends.
