@@ -16,7 +16,7 @@ import (
 type worker struct {
 	name      string
 	connected bool
-	left      int  // how often its connection has ended
+	left      int // how often its connection has ended
 	stored    []result
 }
 
