@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,16 @@ func takeCapability(connect string) (capability.Capability, error) {
 	default:
 		return fromEnv, nil
 	}
+}
+
+// capabilityFile is the name of the file that connect says, made absolute; empty: it
+// is a line, or nothing.
+func capabilityFile(connect string) (string, error) {
+	connect = strings.TrimSpace(connect)
+	if connect == "" || strings.Contains(connect, "://") {
+		return "", nil
+	}
+	return filepath.Abs(strings.TrimPrefix(connect, "@"))
 }
 
 // scrub overwrites the value of a variable in the block of memory that the

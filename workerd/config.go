@@ -18,6 +18,7 @@ import (
 	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/seal"
 )
 
 // Config is everything that a worker may be told.
@@ -57,6 +58,8 @@ type Config struct {
 	FeatureLevel uint32 // likewise
 
 	capability  capability.Capability // set by Complete
+	keys        []seal.Key            // likewise: of the capability
+	file        string                // likewise: that it was read from; empty: it came as a line
 	syncJournal func(*os.File) error  // nil: fdatasync
 }
 
@@ -118,7 +121,13 @@ func (c *Config) Complete() error {
 	if c.capability, err = takeCapability(c.Connect); err != nil {
 		return err
 	}
+	if c.file, err = capabilityFile(c.Connect); err != nil {
+		return err
+	}
 	c.Connect = ""
+	if c.keys, err = keysOf(c.capability); err != nil {
+		return err
+	}
 	if c.Name == "" {
 		if c.Name, err = os.Hostname(); err != nil {
 			return fmt.Errorf("find the host's name, give --name: %w", err)

@@ -105,7 +105,12 @@ func (h host) prepare(a *attempt) (executor.Task, executor.Executor, error) {
 	if !ok {
 		return task, nil, errors.New("the worker does not run jobs of kind " + kind)
 	}
-	return task, exec, nil
+	secrets, refused, err := h.keys.unseal(g, task.Spec)
+	if refused != nil {
+		exec = executor.Standard(executor.Refuse(refused), h.cfg.Name)
+	}
+	task.Secrets = secrets
+	return task, exec, err
 }
 
 // tighter returns the smaller of two limits, of which 0 is none.

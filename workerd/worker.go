@@ -51,6 +51,7 @@ type Worker struct {
 	journal  *journal.Journal
 	spool    *spool.Spool
 	session  *session.Session
+	keys     keyring
 	table    *table
 	http     *httpServer // nil: none is served
 	attempts sync.WaitGroup
@@ -120,8 +121,9 @@ func (w *Worker) open(build Build) error {
 	if err != nil {
 		return err
 	}
+	w.keys.set(w.cfg.keys)
 	w.session = session.New(session.Config{
-		Capability: w.cfg.capability, Pool: w.cfg.Pool, Name: w.cfg.Name, InstanceKey: w.state.key,
+		Capability: w.cfg.capability, Keys: keyIDs(w.cfg.keys), Pool: w.cfg.Pool, Name: w.cfg.Name, InstanceKey: w.state.key,
 		Slots: uint32(w.cfg.Slots), Labels: labels, Kinds: slices.Sorted(maps.Keys(executors)), Version: w.cfg.Version, Level: w.cfg.FeatureLevel,
 		Addresses: w.state.cluster.Addresses, ClusterID: w.state.cluster.ID,
 	}, host{w}, w.log.Named("session"), w.reg)

@@ -26,6 +26,7 @@ type bench struct {
 	logs    *sessiontest.Logs
 	dir     string
 	script  *script
+	build   Build // nil: scripted
 
 	worker *Worker
 	ended  chan struct{}
@@ -60,7 +61,11 @@ func (b *bench) start(change ...func(*Config)) *pb.WorkerHello {
 	for _, f := range change {
 		f(&cfg)
 	}
-	w, err := Open(cfg, scripted(b.script), hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{b.t}}))
+	build := b.build
+	if build == nil {
+		build = scripted(b.script)
+	}
+	w, err := Open(cfg, build, hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{b.t}}))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -50,3 +50,10 @@ type Executor interface {
 func Standard(next Executor, worker string) Executor {
 	return Masked(Logged(Timed(Limited(next)), worker))
 }
+
+// Refuse runs nothing: every attempt ends with the outcome.
+func Refuse(o *pb.Outcome) Executor { return refuse{o} }
+
+type refuse struct{ outcome *pb.Outcome }
+
+func (e refuse) Run(context.Context, Task, io.Writer) (*pb.Outcome, error) { return e.outcome, nil }

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ import (
 
 // Mount is where a job finds its checkout.
 const Mount = "/workspace"
+
+// SecretMount is where a job finds its secrets: a file for each, named by its id.
+const SecretMount = "/run/secrets"
 
 // Engine runs one command on a base image, as an *obuilder.Engine does.
 type Engine interface {
@@ -116,6 +120,7 @@ func (e *Executor) run(ctx context.Context, a *checkout.Attempt, t executor.Task
 			Dir:     dir,
 			Network: network(job.GetNetwork()),
 			Binds:   []obuilder.Bind{{Source: a.Dir(), Target: Mount}},
+			Secrets: secrets(t),
 			Limits:  obuilder.Limits{CPUs: float64(job.GetCpuMillis()) / 1000, Memory: job.GetMemoryBytes()},
 			Grace:   func(cause error) time.Duration { return executor.Grace(cause, e.cfg.Grace) },
 			Kill:    t.Kill,
@@ -171,10 +176,22 @@ func environment(t executor.Task) []string {
 		env = append(env, v.GetName()+"="+v.GetValue())
 	}
 	env = append(env, "WEIR_JOB_ID="+t.Job, "WEIR_ATTEMPT="+strconv.Itoa(t.Attempt), "WEIR_POOL="+t.Pool, "WEIR_CHECKOUT="+Mount)
+	if len(t.Secrets) > 0 {
+		env = append(env, "WEIR_SECRETS="+SecretMount)
+	}
 	if git := t.Spec.GetGit(); git != nil {
 		env = append(env, "WEIR_REPO="+git.GetUrl(), "WEIR_COMMIT="+git.GetCommits()[0], "WEIR_COMMITS="+strings.Join(git.GetCommits(), " "))
 	}
 	return env
+}
+
+// secrets are files that are mounted from memory.
+func secrets(t executor.Task) (list []obuilder.Secret) {
+	for id, value := range t.Secrets {
+		list = append(list, obuilder.Secret{Target: path.Join(SecretMount, id), Value: value})
+	}
+	slices.SortFunc(list, func(a, b obuilder.Secret) int { return strings.Compare(a.Target, b.Target) })
+	return list
 }
 
 func outcomeOf(exit obuilder.Exit) *pb.Outcome {

@@ -79,7 +79,7 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 		return nil, err
 	}
 	defer a.Close()
-	outcome, err := e.build(ctx, a, t.Spec.GetGit(), s, out)
+	outcome, err := e.build(ctx, a, t, s, out)
 	if err != nil && ctx.Err() != nil {
 		return executor.Ended(ctx)
 	}
@@ -89,9 +89,9 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	return outcome, nil
 }
 
-func (e *Executor) build(ctx context.Context, a *checkout.Attempt, git *pb.GitContext, s *spec.Spec, out io.Writer) (*pb.Outcome, error) {
-	r := obuilder.Request{Spec: s, Passed: e.passed}
-	if git != nil {
+func (e *Executor) build(ctx context.Context, a *checkout.Attempt, t executor.Task, s *spec.Spec, out io.Writer) (*pb.Outcome, error) {
+	r := obuilder.Request{Spec: s, Passed: e.passed, Secrets: t.Secrets}
+	if git := t.Spec.GetGit(); git != nil {
 		err := a.Fill(ctx, git, out)
 		var fault *gitsource.Failure
 		if errors.As(err, &fault) {
