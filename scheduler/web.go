@@ -60,6 +60,8 @@ func (s *Server) pages() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	mux.HandleFunc("GET /pool/{pool}/worker/{worker}/{page}", s.serveWorkerPage)
+	mux.HandleFunc("GET /sd", s.serveDiscovery)
 	return mux
 }
 

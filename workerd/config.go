@@ -51,6 +51,7 @@ type Config struct {
 	GitCacheLimit int64 // bytes; 0: none
 	MinFree       int64 // bytes; 0: any
 	MetricsListen string
+	MetricsPages  []string // NAME=URL
 	LogLevel      string
 	LogJSON       bool
 
@@ -110,6 +111,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.Var((*bytesize.Size)(&c.GitCacheLimit), "git-cache-limit", "most of all clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
 	fs.Var((*bytesize.Size)(&c.MinFree), "min-free", "how much must be free on the disks of --state-dir and --work-dir for new jobs to start; 0: no matter how little")
 	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz, one for each worker of a machine; empty: none")
+	fs.StringArrayVar(&c.MetricsPages, "metrics-page", c.MetricsPages, "NAME=URL of metrics on this machine's loopback that the cluster passes on as /pool/POOL/worker/WORKER/NAME; "+HostPage+" is "+DefaultHostPage+" unless it is given; may be repeated")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
 }

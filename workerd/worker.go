@@ -121,8 +121,13 @@ func (w *Worker) open(build Build) error {
 	if err != nil {
 		return err
 	}
+	pages, err := newPages(w.reg, w.cfg.MetricsPages)
+	if err != nil {
+		return err
+	}
 	w.keys.set(w.cfg.keys)
 	w.session = session.New(session.Config{
+		Page:       pages.page,
 		Capability: w.cfg.capability, Keys: keyIDs(w.cfg.keys), Pool: w.cfg.Pool, Name: w.cfg.Name, InstanceKey: w.state.key,
 		Slots: uint32(w.cfg.Slots), Labels: labels, Kinds: slices.Sorted(maps.Keys(executors)), Version: w.cfg.Version, Level: w.cfg.FeatureLevel,
 		Addresses: w.state.cluster.Addresses, ClusterID: w.state.cluster.ID,

@@ -117,7 +117,7 @@ func write(to *spool.Spool, id spool.ID, size int64) error {
 		return err
 	}
 	for chunk, text := make([]byte, 64<<10), newBuildLog(); size > 0; size -= int64(len(chunk)) {
-		text.Read(chunk)
+		_, _ = text.Read(chunk) // it never fails
 		if _, err := log.Write(chunk); err != nil {
 			return err
 		}

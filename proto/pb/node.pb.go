@@ -23,6 +23,110 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type WorkerPageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Page          string                 `protobuf:"bytes,3,opt,name=page,proto3" json:"page,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerPageRequest) Reset() {
+	*x = WorkerPageRequest{}
+	mi := &file_weir_v1_node_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerPageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerPageRequest) ProtoMessage() {}
+
+func (x *WorkerPageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerPageRequest.ProtoReflect.Descriptor instead.
+func (*WorkerPageRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WorkerPageRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *WorkerPageRequest) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *WorkerPageRequest) GetPage() string {
+	if x != nil {
+		return x.Page
+	}
+	return ""
+}
+
+type WorkerPageReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Gzip          []byte                 `protobuf:"bytes,1,opt,name=gzip,proto3" json:"gzip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerPageReply) Reset() {
+	*x = WorkerPageReply{}
+	mi := &file_weir_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerPageReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerPageReply) ProtoMessage() {}
+
+func (x *WorkerPageReply) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerPageReply.ProtoReflect.Descriptor instead.
+func (*WorkerPageReply) Descriptor() ([]byte, []int) {
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WorkerPageReply) GetGzip() []byte {
+	if x != nil {
+		return x.Gzip
+	}
+	return nil
+}
+
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -36,7 +140,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[0]
+	mi := &file_weir_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +152,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[0]
+	mi := &file_weir_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +165,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{0}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *HelloRequest) GetNodeId() string {
@@ -117,7 +221,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[1]
+	mi := &file_weir_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -129,7 +233,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[1]
+	mi := &file_weir_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -142,7 +246,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HelloReply) GetNodeId() string {
@@ -229,7 +333,7 @@ type Timings struct {
 
 func (x *Timings) Reset() {
 	*x = Timings{}
-	mi := &file_weir_v1_node_proto_msgTypes[2]
+	mi := &file_weir_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +345,7 @@ func (x *Timings) String() string {
 func (*Timings) ProtoMessage() {}
 
 func (x *Timings) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[2]
+	mi := &file_weir_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +358,7 @@ func (x *Timings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timings.ProtoReflect.Descriptor instead.
 func (*Timings) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Timings) GetProfile() string {
@@ -298,7 +402,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[3]
+	mi := &file_weir_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +414,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[3]
+	mi := &file_weir_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +427,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinRequest) GetNodeId() string {
@@ -373,7 +477,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[4]
+	mi := &file_weir_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +489,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[4]
+	mi := &file_weir_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +502,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JoinReply) GetClusterId() string {
@@ -437,7 +541,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[5]
+	mi := &file_weir_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +553,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[5]
+	mi := &file_weir_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +566,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 type NodeStatus struct {
@@ -494,7 +598,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_weir_v1_node_proto_msgTypes[6]
+	mi := &file_weir_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +610,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[6]
+	mi := &file_weir_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +623,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NodeStatus) GetNodeId() string {
@@ -685,7 +789,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_weir_v1_node_proto_msgTypes[7]
+	mi := &file_weir_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +801,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[7]
+	mi := &file_weir_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +814,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Member) GetNodeId() string {
@@ -778,7 +882,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[8]
+	mi := &file_weir_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +894,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[8]
+	mi := &file_weir_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +907,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListMembersRequest) GetStale() bool {
@@ -824,7 +928,7 @@ type ListMembersReply struct {
 
 func (x *ListMembersReply) Reset() {
 	*x = ListMembersReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[9]
+	mi := &file_weir_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +940,7 @@ func (x *ListMembersReply) String() string {
 func (*ListMembersReply) ProtoMessage() {}
 
 func (x *ListMembersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[9]
+	mi := &file_weir_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +953,7 @@ func (x *ListMembersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersReply.ProtoReflect.Descriptor instead.
 func (*ListMembersReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListMembersReply) GetClusterId() string {
@@ -885,7 +989,7 @@ type AddMemberRequest struct {
 
 func (x *AddMemberRequest) Reset() {
 	*x = AddMemberRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[10]
+	mi := &file_weir_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1001,7 @@ func (x *AddMemberRequest) String() string {
 func (*AddMemberRequest) ProtoMessage() {}
 
 func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[10]
+	mi := &file_weir_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1014,7 @@ func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
 func (*AddMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AddMemberRequest) GetNodeId() string {
@@ -950,7 +1054,7 @@ type AddMemberReply struct {
 
 func (x *AddMemberReply) Reset() {
 	*x = AddMemberReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[11]
+	mi := &file_weir_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1066,7 @@ func (x *AddMemberReply) String() string {
 func (*AddMemberReply) ProtoMessage() {}
 
 func (x *AddMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[11]
+	mi := &file_weir_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1079,7 @@ func (x *AddMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberReply.ProtoReflect.Descriptor instead.
 func (*AddMemberReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AddMemberReply) GetMember() *Member {
@@ -995,7 +1099,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[12]
+	mi := &file_weir_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1111,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[12]
+	mi := &file_weir_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1124,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveMemberRequest) GetMember() string {
@@ -1045,7 +1149,7 @@ type RemoveMemberReply struct {
 
 func (x *RemoveMemberReply) Reset() {
 	*x = RemoveMemberReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[13]
+	mi := &file_weir_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1161,7 @@ func (x *RemoveMemberReply) String() string {
 func (*RemoveMemberReply) ProtoMessage() {}
 
 func (x *RemoveMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[13]
+	mi := &file_weir_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1174,7 @@ func (x *RemoveMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberReply.ProtoReflect.Descriptor instead.
 func (*RemoveMemberReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 type TransferLeadershipRequest struct {
@@ -1082,7 +1186,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[14]
+	mi := &file_weir_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1198,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[14]
+	mi := &file_weir_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1211,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -1126,7 +1230,7 @@ type TransferLeadershipReply struct {
 
 func (x *TransferLeadershipReply) Reset() {
 	*x = TransferLeadershipReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[15]
+	mi := &file_weir_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1242,7 @@ func (x *TransferLeadershipReply) String() string {
 func (*TransferLeadershipReply) ProtoMessage() {}
 
 func (x *TransferLeadershipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[15]
+	mi := &file_weir_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1255,7 @@ func (x *TransferLeadershipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipReply.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TransferLeadershipReply) GetLeader() string {
@@ -1172,7 +1276,7 @@ type LogReplicas struct {
 
 func (x *LogReplicas) Reset() {
 	*x = LogReplicas{}
-	mi := &file_weir_v1_node_proto_msgTypes[16]
+	mi := &file_weir_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1288,7 @@ func (x *LogReplicas) String() string {
 func (*LogReplicas) ProtoMessage() {}
 
 func (x *LogReplicas) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[16]
+	mi := &file_weir_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1301,7 @@ func (x *LogReplicas) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicas.ProtoReflect.Descriptor instead.
 func (*LogReplicas) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LogReplicas) GetLogs() []*LogReplica {
@@ -1216,7 +1320,7 @@ type LogReplicaAcks struct {
 
 func (x *LogReplicaAcks) Reset() {
 	*x = LogReplicaAcks{}
-	mi := &file_weir_v1_node_proto_msgTypes[17]
+	mi := &file_weir_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1332,7 @@ func (x *LogReplicaAcks) String() string {
 func (*LogReplicaAcks) ProtoMessage() {}
 
 func (x *LogReplicaAcks) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[17]
+	mi := &file_weir_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1345,7 @@ func (x *LogReplicaAcks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicaAcks.ProtoReflect.Descriptor instead.
 func (*LogReplicaAcks) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogReplicaAcks) GetLogs() []*LogReplicaAck {
@@ -1268,7 +1372,7 @@ type LogReplica struct {
 
 func (x *LogReplica) Reset() {
 	*x = LogReplica{}
-	mi := &file_weir_v1_node_proto_msgTypes[18]
+	mi := &file_weir_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1384,7 @@ func (x *LogReplica) String() string {
 func (*LogReplica) ProtoMessage() {}
 
 func (x *LogReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[18]
+	mi := &file_weir_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1397,7 @@ func (x *LogReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplica.ProtoReflect.Descriptor instead.
 func (*LogReplica) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogReplica) GetJob() uint64 {
@@ -1375,7 +1479,7 @@ type LogReplicaAck struct {
 
 func (x *LogReplicaAck) Reset() {
 	*x = LogReplicaAck{}
-	mi := &file_weir_v1_node_proto_msgTypes[19]
+	mi := &file_weir_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1491,7 @@ func (x *LogReplicaAck) String() string {
 func (*LogReplicaAck) ProtoMessage() {}
 
 func (x *LogReplicaAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[19]
+	mi := &file_weir_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1504,7 @@ func (x *LogReplicaAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReplicaAck.ProtoReflect.Descriptor instead.
 func (*LogReplicaAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogReplicaAck) GetJob() uint64 {
@@ -1468,7 +1572,7 @@ type LogStatusRequest struct {
 
 func (x *LogStatusRequest) Reset() {
 	*x = LogStatusRequest{}
-	mi := &file_weir_v1_node_proto_msgTypes[20]
+	mi := &file_weir_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1584,7 @@ func (x *LogStatusRequest) String() string {
 func (*LogStatusRequest) ProtoMessage() {}
 
 func (x *LogStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[20]
+	mi := &file_weir_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1597,7 @@ func (x *LogStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogStatusRequest.ProtoReflect.Descriptor instead.
 func (*LogStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogStatusRequest) GetLogs() []*LogKey {
@@ -1513,7 +1617,7 @@ type LogKey struct {
 
 func (x *LogKey) Reset() {
 	*x = LogKey{}
-	mi := &file_weir_v1_node_proto_msgTypes[21]
+	mi := &file_weir_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1629,7 @@ func (x *LogKey) String() string {
 func (*LogKey) ProtoMessage() {}
 
 func (x *LogKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[21]
+	mi := &file_weir_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1642,7 @@ func (x *LogKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogKey.ProtoReflect.Descriptor instead.
 func (*LogKey) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogKey) GetJob() uint64 {
@@ -1564,7 +1668,7 @@ type LogStatusReply struct {
 
 func (x *LogStatusReply) Reset() {
 	*x = LogStatusReply{}
-	mi := &file_weir_v1_node_proto_msgTypes[22]
+	mi := &file_weir_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1680,7 @@ func (x *LogStatusReply) String() string {
 func (*LogStatusReply) ProtoMessage() {}
 
 func (x *LogStatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[22]
+	mi := &file_weir_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1693,7 @@ func (x *LogStatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogStatusReply.ProtoReflect.Descriptor instead.
 func (*LogStatusReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LogStatusReply) GetLogs() []*LogReplicaAck {
@@ -1609,7 +1713,7 @@ type StatusOfNodes struct {
 
 func (x *StatusOfNodes) Reset() {
 	*x = StatusOfNodes{}
-	mi := &file_weir_v1_node_proto_msgTypes[23]
+	mi := &file_weir_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1725,7 @@ func (x *StatusOfNodes) String() string {
 func (*StatusOfNodes) ProtoMessage() {}
 
 func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[23]
+	mi := &file_weir_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1738,7 @@ func (x *StatusOfNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusOfNodes.ProtoReflect.Descriptor instead.
 func (*StatusOfNodes) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StatusOfNodes) GetNodes() []*StatusOfNode {
@@ -1655,7 +1759,7 @@ type StatusOfNode struct {
 
 func (x *StatusOfNode) Reset() {
 	*x = StatusOfNode{}
-	mi := &file_weir_v1_node_proto_msgTypes[24]
+	mi := &file_weir_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1771,7 @@ func (x *StatusOfNode) String() string {
 func (*StatusOfNode) ProtoMessage() {}
 
 func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_node_proto_msgTypes[24]
+	mi := &file_weir_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1784,7 @@ func (x *StatusOfNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusOfNode.ProtoReflect.Descriptor instead.
 func (*StatusOfNode) Descriptor() ([]byte, []int) {
-	return file_weir_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_weir_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StatusOfNode) GetAddress() string {
@@ -1708,7 +1812,13 @@ var File_weir_v1_node_proto protoreflect.FileDescriptor
 
 const file_weir_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12weir/v1/node.proto\x12\aweir.v1\"\x8b\x01\n" +
+	"\x12weir/v1/node.proto\x12\aweir.v1\"S\n" +
+	"\x11WorkerPageRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04page\x18\x03 \x01(\tR\x04page\"%\n" +
+	"\x0fWorkerPageReply\x12\x12\n" +
+	"\x04gzip\x18\x01 \x01(\fR\x04gzip\"\x8b\x01\n" +
 	"\fHelloRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1856,10 +1966,12 @@ const file_weir_v1_node_proto_rawDesc = "" +
 	"\vListMembers\x12\x1b.weir.v1.ListMembersRequest\x1a\x19.weir.v1.ListMembersReply\x12?\n" +
 	"\tAddMember\x12\x19.weir.v1.AddMemberRequest\x1a\x17.weir.v1.AddMemberReply\x12H\n" +
 	"\fRemoveMember\x12\x1c.weir.v1.RemoveMemberRequest\x1a\x1a.weir.v1.RemoveMemberReply\x12Z\n" +
-	"\x12TransferLeadership\x12\".weir.v1.TransferLeadershipRequest\x1a .weir.v1.TransferLeadershipReply2\x92\x01\n" +
+	"\x12TransferLeadership\x12\".weir.v1.TransferLeadershipRequest\x1a .weir.v1.TransferLeadershipReply2\xd6\x01\n" +
 	"\vNodeService\x12B\n" +
 	"\rReplicateLogs\x12\x14.weir.v1.LogReplicas\x1a\x17.weir.v1.LogReplicaAcks(\x010\x01\x12?\n" +
-	"\tLogStatus\x12\x19.weir.v1.LogStatusRequest\x1a\x17.weir.v1.LogStatusReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\tLogStatus\x12\x19.weir.v1.LogStatusRequest\x1a\x17.weir.v1.LogStatusReply\x12B\n" +
+	"\n" +
+	"WorkerPage\x12\x1a.weir.v1.WorkerPageRequest\x1a\x18.weir.v1.WorkerPageReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_node_proto_rawDescOnce sync.Once
@@ -1873,66 +1985,70 @@ func file_weir_v1_node_proto_rawDescGZIP() []byte {
 	return file_weir_v1_node_proto_rawDescData
 }
 
-var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_weir_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_weir_v1_node_proto_goTypes = []any{
-	(*HelloRequest)(nil),              // 0: weir.v1.HelloRequest
-	(*HelloReply)(nil),                // 1: weir.v1.HelloReply
-	(*Timings)(nil),                   // 2: weir.v1.Timings
-	(*JoinRequest)(nil),               // 3: weir.v1.JoinRequest
-	(*JoinReply)(nil),                 // 4: weir.v1.JoinReply
-	(*StatusRequest)(nil),             // 5: weir.v1.StatusRequest
-	(*NodeStatus)(nil),                // 6: weir.v1.NodeStatus
-	(*Member)(nil),                    // 7: weir.v1.Member
-	(*ListMembersRequest)(nil),        // 8: weir.v1.ListMembersRequest
-	(*ListMembersReply)(nil),          // 9: weir.v1.ListMembersReply
-	(*AddMemberRequest)(nil),          // 10: weir.v1.AddMemberRequest
-	(*AddMemberReply)(nil),            // 11: weir.v1.AddMemberReply
-	(*RemoveMemberRequest)(nil),       // 12: weir.v1.RemoveMemberRequest
-	(*RemoveMemberReply)(nil),         // 13: weir.v1.RemoveMemberReply
-	(*TransferLeadershipRequest)(nil), // 14: weir.v1.TransferLeadershipRequest
-	(*TransferLeadershipReply)(nil),   // 15: weir.v1.TransferLeadershipReply
-	(*LogReplicas)(nil),               // 16: weir.v1.LogReplicas
-	(*LogReplicaAcks)(nil),            // 17: weir.v1.LogReplicaAcks
-	(*LogReplica)(nil),                // 18: weir.v1.LogReplica
-	(*LogReplicaAck)(nil),             // 19: weir.v1.LogReplicaAck
-	(*LogStatusRequest)(nil),          // 20: weir.v1.LogStatusRequest
-	(*LogKey)(nil),                    // 21: weir.v1.LogKey
-	(*LogStatusReply)(nil),            // 22: weir.v1.LogStatusReply
-	(*StatusOfNodes)(nil),             // 23: weir.v1.StatusOfNodes
-	(*StatusOfNode)(nil),              // 24: weir.v1.StatusOfNode
+	(*WorkerPageRequest)(nil),         // 0: weir.v1.WorkerPageRequest
+	(*WorkerPageReply)(nil),           // 1: weir.v1.WorkerPageReply
+	(*HelloRequest)(nil),              // 2: weir.v1.HelloRequest
+	(*HelloReply)(nil),                // 3: weir.v1.HelloReply
+	(*Timings)(nil),                   // 4: weir.v1.Timings
+	(*JoinRequest)(nil),               // 5: weir.v1.JoinRequest
+	(*JoinReply)(nil),                 // 6: weir.v1.JoinReply
+	(*StatusRequest)(nil),             // 7: weir.v1.StatusRequest
+	(*NodeStatus)(nil),                // 8: weir.v1.NodeStatus
+	(*Member)(nil),                    // 9: weir.v1.Member
+	(*ListMembersRequest)(nil),        // 10: weir.v1.ListMembersRequest
+	(*ListMembersReply)(nil),          // 11: weir.v1.ListMembersReply
+	(*AddMemberRequest)(nil),          // 12: weir.v1.AddMemberRequest
+	(*AddMemberReply)(nil),            // 13: weir.v1.AddMemberReply
+	(*RemoveMemberRequest)(nil),       // 14: weir.v1.RemoveMemberRequest
+	(*RemoveMemberReply)(nil),         // 15: weir.v1.RemoveMemberReply
+	(*TransferLeadershipRequest)(nil), // 16: weir.v1.TransferLeadershipRequest
+	(*TransferLeadershipReply)(nil),   // 17: weir.v1.TransferLeadershipReply
+	(*LogReplicas)(nil),               // 18: weir.v1.LogReplicas
+	(*LogReplicaAcks)(nil),            // 19: weir.v1.LogReplicaAcks
+	(*LogReplica)(nil),                // 20: weir.v1.LogReplica
+	(*LogReplicaAck)(nil),             // 21: weir.v1.LogReplicaAck
+	(*LogStatusRequest)(nil),          // 22: weir.v1.LogStatusRequest
+	(*LogKey)(nil),                    // 23: weir.v1.LogKey
+	(*LogStatusReply)(nil),            // 24: weir.v1.LogStatusReply
+	(*StatusOfNodes)(nil),             // 25: weir.v1.StatusOfNodes
+	(*StatusOfNode)(nil),              // 26: weir.v1.StatusOfNode
 }
 var file_weir_v1_node_proto_depIdxs = []int32{
-	2,  // 0: weir.v1.HelloReply.timings:type_name -> weir.v1.Timings
-	2,  // 1: weir.v1.JoinRequest.timings:type_name -> weir.v1.Timings
-	7,  // 2: weir.v1.NodeStatus.members:type_name -> weir.v1.Member
-	7,  // 3: weir.v1.ListMembersReply.members:type_name -> weir.v1.Member
-	7,  // 4: weir.v1.AddMemberReply.member:type_name -> weir.v1.Member
-	18, // 5: weir.v1.LogReplicas.logs:type_name -> weir.v1.LogReplica
-	19, // 6: weir.v1.LogReplicaAcks.logs:type_name -> weir.v1.LogReplicaAck
-	21, // 7: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
-	19, // 8: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
-	24, // 9: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
-	6,  // 10: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
-	0,  // 11: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
-	3,  // 12: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
-	5,  // 13: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
-	8,  // 14: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
-	10, // 15: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
-	12, // 16: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
-	14, // 17: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
-	16, // 18: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplicas
-	20, // 19: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
-	1,  // 20: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
-	4,  // 21: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
-	6,  // 22: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
-	9,  // 23: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
-	11, // 24: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
-	13, // 25: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
-	15, // 26: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
-	17, // 27: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAcks
-	22, // 28: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
+	4,  // 0: weir.v1.HelloReply.timings:type_name -> weir.v1.Timings
+	4,  // 1: weir.v1.JoinRequest.timings:type_name -> weir.v1.Timings
+	9,  // 2: weir.v1.NodeStatus.members:type_name -> weir.v1.Member
+	9,  // 3: weir.v1.ListMembersReply.members:type_name -> weir.v1.Member
+	9,  // 4: weir.v1.AddMemberReply.member:type_name -> weir.v1.Member
+	20, // 5: weir.v1.LogReplicas.logs:type_name -> weir.v1.LogReplica
+	21, // 6: weir.v1.LogReplicaAcks.logs:type_name -> weir.v1.LogReplicaAck
+	23, // 7: weir.v1.LogStatusRequest.logs:type_name -> weir.v1.LogKey
+	21, // 8: weir.v1.LogStatusReply.logs:type_name -> weir.v1.LogReplicaAck
+	26, // 9: weir.v1.StatusOfNodes.nodes:type_name -> weir.v1.StatusOfNode
+	8,  // 10: weir.v1.StatusOfNode.status:type_name -> weir.v1.NodeStatus
+	2,  // 11: weir.v1.Membership.Hello:input_type -> weir.v1.HelloRequest
+	5,  // 12: weir.v1.Membership.Join:input_type -> weir.v1.JoinRequest
+	7,  // 13: weir.v1.Membership.Status:input_type -> weir.v1.StatusRequest
+	10, // 14: weir.v1.Membership.ListMembers:input_type -> weir.v1.ListMembersRequest
+	12, // 15: weir.v1.Membership.AddMember:input_type -> weir.v1.AddMemberRequest
+	14, // 16: weir.v1.Membership.RemoveMember:input_type -> weir.v1.RemoveMemberRequest
+	16, // 17: weir.v1.Membership.TransferLeadership:input_type -> weir.v1.TransferLeadershipRequest
+	18, // 18: weir.v1.NodeService.ReplicateLogs:input_type -> weir.v1.LogReplicas
+	22, // 19: weir.v1.NodeService.LogStatus:input_type -> weir.v1.LogStatusRequest
+	0,  // 20: weir.v1.NodeService.WorkerPage:input_type -> weir.v1.WorkerPageRequest
+	3,  // 21: weir.v1.Membership.Hello:output_type -> weir.v1.HelloReply
+	6,  // 22: weir.v1.Membership.Join:output_type -> weir.v1.JoinReply
+	8,  // 23: weir.v1.Membership.Status:output_type -> weir.v1.NodeStatus
+	11, // 24: weir.v1.Membership.ListMembers:output_type -> weir.v1.ListMembersReply
+	13, // 25: weir.v1.Membership.AddMember:output_type -> weir.v1.AddMemberReply
+	15, // 26: weir.v1.Membership.RemoveMember:output_type -> weir.v1.RemoveMemberReply
+	17, // 27: weir.v1.Membership.TransferLeadership:output_type -> weir.v1.TransferLeadershipReply
+	19, // 28: weir.v1.NodeService.ReplicateLogs:output_type -> weir.v1.LogReplicaAcks
+	24, // 29: weir.v1.NodeService.LogStatus:output_type -> weir.v1.LogStatusReply
+	1,  // 30: weir.v1.NodeService.WorkerPage:output_type -> weir.v1.WorkerPageReply
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1949,7 +2065,7 @@ func file_weir_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_node_proto_rawDesc), len(file_weir_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

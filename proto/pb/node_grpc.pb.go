@@ -359,6 +359,7 @@ var Membership_ServiceDesc = grpc.ServiceDesc{
 const (
 	NodeService_ReplicateLogs_FullMethodName = "/weir.v1.NodeService/ReplicateLogs"
 	NodeService_LogStatus_FullMethodName     = "/weir.v1.NodeService/LogStatus"
+	NodeService_WorkerPage_FullMethodName    = "/weir.v1.NodeService/WorkerPage"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -371,6 +372,8 @@ type NodeServiceClient interface {
 	ReplicateLogs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogReplicas, LogReplicaAcks], error)
 	// LogStatus says how much of some logs this node stores durably.
 	LogStatus(ctx context.Context, in *LogStatusRequest, opts ...grpc.CallOption) (*LogStatusReply, error)
+	// WorkerPage has the leader fetch a page of metrics from a worker.
+	WorkerPage(ctx context.Context, in *WorkerPageRequest, opts ...grpc.CallOption) (*WorkerPageReply, error)
 }
 
 type nodeServiceClient struct {
@@ -404,6 +407,16 @@ func (c *nodeServiceClient) LogStatus(ctx context.Context, in *LogStatusRequest,
 	return out, nil
 }
 
+func (c *nodeServiceClient) WorkerPage(ctx context.Context, in *WorkerPageRequest, opts ...grpc.CallOption) (*WorkerPageReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WorkerPageReply)
+	err := c.cc.Invoke(ctx, NodeService_WorkerPage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -414,6 +427,8 @@ type NodeServiceServer interface {
 	ReplicateLogs(grpc.BidiStreamingServer[LogReplicas, LogReplicaAcks]) error
 	// LogStatus says how much of some logs this node stores durably.
 	LogStatus(context.Context, *LogStatusRequest) (*LogStatusReply, error)
+	// WorkerPage has the leader fetch a page of metrics from a worker.
+	WorkerPage(context.Context, *WorkerPageRequest) (*WorkerPageReply, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -429,6 +444,9 @@ func (UnimplementedNodeServiceServer) ReplicateLogs(grpc.BidiStreamingServer[Log
 }
 func (UnimplementedNodeServiceServer) LogStatus(context.Context, *LogStatusRequest) (*LogStatusReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method LogStatus not implemented")
+}
+func (UnimplementedNodeServiceServer) WorkerPage(context.Context, *WorkerPageRequest) (*WorkerPageReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method WorkerPage not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -476,6 +494,24 @@ func _NodeService_LogStatus_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_WorkerPage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WorkerPageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).WorkerPage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_WorkerPage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).WorkerPage(ctx, req.(*WorkerPageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -486,6 +522,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LogStatus",
 			Handler:    _NodeService_LogStatus_Handler,
+		},
+		{
+			MethodName: "WorkerPage",
+			Handler:    _NodeService_WorkerPage_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -82,6 +82,7 @@ type WorkerMessage struct {
 	Started       []uint64               `protobuf:"varint,4,rep,packed,name=started,proto3" json:"started,omitempty"` // leases whose process has been started
 	Status        *WorkerStatus          `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
 	ProbeReply    *ProbeReply            `protobuf:"bytes,6,opt,name=probe_reply,json=probeReply,proto3" json:"probe_reply,omitempty"`
+	Pages         []*Page                `protobuf:"bytes,7,rep,name=pages,proto3" json:"pages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +155,13 @@ func (x *WorkerMessage) GetStatus() *WorkerStatus {
 func (x *WorkerMessage) GetProbeReply() *ProbeReply {
 	if x != nil {
 		return x.ProbeReply
+	}
+	return nil
+}
+
+func (x *WorkerMessage) GetPages() []*Page {
+	if x != nil {
+		return x.Pages
 	}
 	return nil
 }
@@ -568,6 +576,67 @@ func (x *ProbeReply) GetNonce() uint64 {
 	return 0
 }
 
+// Page answers a PageRequest.
+type Page struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nonce         uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Gzip          []byte                 `protobuf:"bytes,2,opt,name=gzip,proto3" json:"gzip,omitempty"`   // Prometheus' text format, at most 1 MiB of it packed
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // why there is none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Page) Reset() {
+	*x = Page{}
+	mi := &file_weir_v1_worker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Page) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Page) ProtoMessage() {}
+
+func (x *Page) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_worker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Page.ProtoReflect.Descriptor instead.
+func (*Page) Descriptor() ([]byte, []int) {
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Page) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
+}
+
+func (x *Page) GetGzip() []byte {
+	if x != nil {
+		return x.Gzip
+	}
+	return nil
+}
+
+func (x *Page) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type NodeMessage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Welcome       *Welcome               `protobuf:"bytes,1,opt,name=welcome,proto3" json:"welcome,omitempty"`
@@ -577,13 +646,14 @@ type NodeMessage struct {
 	HeartbeatAck  *HeartbeatAck          `protobuf:"bytes,5,opt,name=heartbeat_ack,json=heartbeatAck,proto3" json:"heartbeat_ack,omitempty"`
 	FinishAcks    []*FinishAck           `protobuf:"bytes,6,rep,name=finish_acks,json=finishAcks,proto3" json:"finish_acks,omitempty"`
 	Probe         *Probe                 `protobuf:"bytes,7,opt,name=probe,proto3" json:"probe,omitempty"` // "do you still answer?", before another session may supersede this one
+	Pages         []*PageRequest         `protobuf:"bytes,8,rep,name=pages,proto3" json:"pages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeMessage) Reset() {
 	*x = NodeMessage{}
-	mi := &file_weir_v1_worker_proto_msgTypes[7]
+	mi := &file_weir_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +665,7 @@ func (x *NodeMessage) String() string {
 func (*NodeMessage) ProtoMessage() {}
 
 func (x *NodeMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[7]
+	mi := &file_weir_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +678,7 @@ func (x *NodeMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeMessage.ProtoReflect.Descriptor instead.
 func (*NodeMessage) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NodeMessage) GetWelcome() *Welcome {
@@ -660,6 +730,66 @@ func (x *NodeMessage) GetProbe() *Probe {
 	return nil
 }
 
+func (x *NodeMessage) GetPages() []*PageRequest {
+	if x != nil {
+		return x.Pages
+	}
+	return nil
+}
+
+// PageRequest asks for a page of metrics, by its name.
+type PageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nonce         uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PageRequest) Reset() {
+	*x = PageRequest{}
+	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PageRequest) ProtoMessage() {}
+
+func (x *PageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PageRequest.ProtoReflect.Descriptor instead.
+func (*PageRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PageRequest) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
+}
+
+func (x *PageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Welcome struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Session        string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -676,7 +806,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_weir_v1_worker_proto_msgTypes[8]
+	mi := &file_weir_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +818,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[8]
+	mi := &file_weir_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +831,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Welcome) GetSession() string {
@@ -771,7 +901,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	mi := &file_weir_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +913,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	mi := &file_weir_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +926,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Redirect) GetLeader() string {
@@ -837,7 +967,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_weir_v1_worker_proto_msgTypes[10]
+	mi := &file_weir_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +979,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[10]
+	mi := &file_weir_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +992,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -939,7 +1069,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_weir_v1_worker_proto_msgTypes[11]
+	mi := &file_weir_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1081,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[11]
+	mi := &file_weir_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1094,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Stop) GetLease() uint64 {
@@ -997,7 +1127,7 @@ type HeartbeatAck struct {
 
 func (x *HeartbeatAck) Reset() {
 	*x = HeartbeatAck{}
-	mi := &file_weir_v1_worker_proto_msgTypes[12]
+	mi := &file_weir_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1139,7 @@ func (x *HeartbeatAck) String() string {
 func (*HeartbeatAck) ProtoMessage() {}
 
 func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[12]
+	mi := &file_weir_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1152,7 @@ func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatAck.ProtoReflect.Descriptor instead.
 func (*HeartbeatAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeartbeatAck) GetSeq() uint64 {
@@ -1044,7 +1174,7 @@ type FinishAck struct {
 
 func (x *FinishAck) Reset() {
 	*x = FinishAck{}
-	mi := &file_weir_v1_worker_proto_msgTypes[13]
+	mi := &file_weir_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1186,7 @@ func (x *FinishAck) String() string {
 func (*FinishAck) ProtoMessage() {}
 
 func (x *FinishAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[13]
+	mi := &file_weir_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1199,7 @@ func (x *FinishAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishAck.ProtoReflect.Descriptor instead.
 func (*FinishAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FinishAck) GetLease() uint64 {
@@ -1102,7 +1232,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_weir_v1_worker_proto_msgTypes[14]
+	mi := &file_weir_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1244,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[14]
+	mi := &file_weir_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1257,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -1148,7 +1278,7 @@ type LogUp struct {
 
 func (x *LogUp) Reset() {
 	*x = LogUp{}
-	mi := &file_weir_v1_worker_proto_msgTypes[15]
+	mi := &file_weir_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1290,7 @@ func (x *LogUp) String() string {
 func (*LogUp) ProtoMessage() {}
 
 func (x *LogUp) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[15]
+	mi := &file_weir_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1303,7 @@ func (x *LogUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogUp.ProtoReflect.Descriptor instead.
 func (*LogUp) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LogUp) GetHello() *LogHello {
@@ -1209,7 +1339,7 @@ type LogHello struct {
 
 func (x *LogHello) Reset() {
 	*x = LogHello{}
-	mi := &file_weir_v1_worker_proto_msgTypes[16]
+	mi := &file_weir_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1351,7 @@ func (x *LogHello) String() string {
 func (*LogHello) ProtoMessage() {}
 
 func (x *LogHello) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[16]
+	mi := &file_weir_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1364,7 @@ func (x *LogHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogHello.ProtoReflect.Descriptor instead.
 func (*LogHello) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LogHello) GetPool() string {
@@ -1277,7 +1407,7 @@ type LogOffer struct {
 
 func (x *LogOffer) Reset() {
 	*x = LogOffer{}
-	mi := &file_weir_v1_worker_proto_msgTypes[17]
+	mi := &file_weir_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1419,7 @@ func (x *LogOffer) String() string {
 func (*LogOffer) ProtoMessage() {}
 
 func (x *LogOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[17]
+	mi := &file_weir_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1432,7 @@ func (x *LogOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogOffer.ProtoReflect.Descriptor instead.
 func (*LogOffer) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogOffer) GetLease() uint64 {
@@ -1339,7 +1469,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_weir_v1_worker_proto_msgTypes[18]
+	mi := &file_weir_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1481,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[18]
+	mi := &file_weir_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1494,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogChunk) GetLease() uint64 {
@@ -1412,7 +1542,7 @@ type LogEnd struct {
 
 func (x *LogEnd) Reset() {
 	*x = LogEnd{}
-	mi := &file_weir_v1_worker_proto_msgTypes[19]
+	mi := &file_weir_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1554,7 @@ func (x *LogEnd) String() string {
 func (*LogEnd) ProtoMessage() {}
 
 func (x *LogEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[19]
+	mi := &file_weir_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1567,7 @@ func (x *LogEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEnd.ProtoReflect.Descriptor instead.
 func (*LogEnd) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogEnd) GetBytes() int64 {
@@ -1464,7 +1594,7 @@ type LogDown struct {
 
 func (x *LogDown) Reset() {
 	*x = LogDown{}
-	mi := &file_weir_v1_worker_proto_msgTypes[20]
+	mi := &file_weir_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1606,7 @@ func (x *LogDown) String() string {
 func (*LogDown) ProtoMessage() {}
 
 func (x *LogDown) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[20]
+	mi := &file_weir_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1619,7 @@ func (x *LogDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogDown.ProtoReflect.Descriptor instead.
 func (*LogDown) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogDown) GetRedirect() *Redirect {
@@ -1520,7 +1650,7 @@ type LogAck struct {
 
 func (x *LogAck) Reset() {
 	*x = LogAck{}
-	mi := &file_weir_v1_worker_proto_msgTypes[21]
+	mi := &file_weir_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1662,7 @@ func (x *LogAck) String() string {
 func (*LogAck) ProtoMessage() {}
 
 func (x *LogAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[21]
+	mi := &file_weir_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1675,7 @@ func (x *LogAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogAck.ProtoReflect.Descriptor instead.
 func (*LogAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogAck) GetLease() uint64 {
@@ -1594,7 +1724,7 @@ var File_weir_v1_worker_proto protoreflect.FileDescriptor
 
 const file_weir_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x14weir/v1/worker.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xa2\x02\n" +
+	"\x14weir/v1/worker.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xc7\x02\n" +
 	"\rWorkerMessage\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.weir.v1.WorkerHelloR\x05hello\x120\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x12.weir.v1.HeartbeatR\theartbeat\x124\n" +
@@ -1602,7 +1732,8 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\astarted\x18\x04 \x03(\x04R\astarted\x12-\n" +
 	"\x06status\x18\x05 \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x124\n" +
 	"\vprobe_reply\x18\x06 \x01(\v2\x13.weir.v1.ProbeReplyR\n" +
-	"probeReply\"\xb5\x03\n" +
+	"probeReply\x12#\n" +
+	"\x05pages\x18\a \x03(\v2\r.weir.v1.PageR\x05pages\"\xb5\x03\n" +
 	"\vWorkerHello\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -1634,7 +1765,11 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\v2\x10.weir.v1.OutcomeR\aoutcome\"\"\n" +
 	"\n" +
 	"ProbeReply\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\xcc\x02\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"F\n" +
+	"\x04Page\x12\x14\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x12\n" +
+	"\x04gzip\x18\x02 \x01(\fR\x04gzip\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xf8\x02\n" +
 	"\vNodeMessage\x12*\n" +
 	"\awelcome\x18\x01 \x01(\v2\x10.weir.v1.WelcomeR\awelcome\x12-\n" +
 	"\bredirect\x18\x02 \x01(\v2\x11.weir.v1.RedirectR\bredirect\x12&\n" +
@@ -1643,7 +1778,11 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\rheartbeat_ack\x18\x05 \x01(\v2\x15.weir.v1.HeartbeatAckR\fheartbeatAck\x123\n" +
 	"\vfinish_acks\x18\x06 \x03(\v2\x12.weir.v1.FinishAckR\n" +
 	"finishAcks\x12$\n" +
-	"\x05probe\x18\a \x01(\v2\x0e.weir.v1.ProbeR\x05probe\"\xfb\x01\n" +
+	"\x05probe\x18\a \x01(\v2\x0e.weir.v1.ProbeR\x05probe\x12*\n" +
+	"\x05pages\x18\b \x03(\v2\x14.weir.v1.PageRequestR\x05pages\"7\n" +
+	"\vPageRequest\x12\x14\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xfb\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
@@ -1735,7 +1874,7 @@ func file_weir_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_weir_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_weir_v1_worker_proto_goTypes = []any{
 	(StopReason)(0),         // 0: weir.v1.StopReason
 	(*WorkerMessage)(nil),   // 1: weir.v1.WorkerMessage
@@ -1745,23 +1884,25 @@ var file_weir_v1_worker_proto_goTypes = []any{
 	(*Heartbeat)(nil),       // 5: weir.v1.Heartbeat
 	(*FinishedAttempt)(nil), // 6: weir.v1.FinishedAttempt
 	(*ProbeReply)(nil),      // 7: weir.v1.ProbeReply
-	(*NodeMessage)(nil),     // 8: weir.v1.NodeMessage
-	(*Welcome)(nil),         // 9: weir.v1.Welcome
-	(*Redirect)(nil),        // 10: weir.v1.Redirect
-	(*Grant)(nil),           // 11: weir.v1.Grant
-	(*Stop)(nil),            // 12: weir.v1.Stop
-	(*HeartbeatAck)(nil),    // 13: weir.v1.HeartbeatAck
-	(*FinishAck)(nil),       // 14: weir.v1.FinishAck
-	(*Probe)(nil),           // 15: weir.v1.Probe
-	(*LogUp)(nil),           // 16: weir.v1.LogUp
-	(*LogHello)(nil),        // 17: weir.v1.LogHello
-	(*LogOffer)(nil),        // 18: weir.v1.LogOffer
-	(*LogChunk)(nil),        // 19: weir.v1.LogChunk
-	(*LogEnd)(nil),          // 20: weir.v1.LogEnd
-	(*LogDown)(nil),         // 21: weir.v1.LogDown
-	(*LogAck)(nil),          // 22: weir.v1.LogAck
-	(*Label)(nil),           // 23: weir.v1.Label
-	(*Outcome)(nil),         // 24: weir.v1.Outcome
+	(*Page)(nil),            // 8: weir.v1.Page
+	(*NodeMessage)(nil),     // 9: weir.v1.NodeMessage
+	(*PageRequest)(nil),     // 10: weir.v1.PageRequest
+	(*Welcome)(nil),         // 11: weir.v1.Welcome
+	(*Redirect)(nil),        // 12: weir.v1.Redirect
+	(*Grant)(nil),           // 13: weir.v1.Grant
+	(*Stop)(nil),            // 14: weir.v1.Stop
+	(*HeartbeatAck)(nil),    // 15: weir.v1.HeartbeatAck
+	(*FinishAck)(nil),       // 16: weir.v1.FinishAck
+	(*Probe)(nil),           // 17: weir.v1.Probe
+	(*LogUp)(nil),           // 18: weir.v1.LogUp
+	(*LogHello)(nil),        // 19: weir.v1.LogHello
+	(*LogOffer)(nil),        // 20: weir.v1.LogOffer
+	(*LogChunk)(nil),        // 21: weir.v1.LogChunk
+	(*LogEnd)(nil),          // 22: weir.v1.LogEnd
+	(*LogDown)(nil),         // 23: weir.v1.LogDown
+	(*LogAck)(nil),          // 24: weir.v1.LogAck
+	(*Label)(nil),           // 25: weir.v1.Label
+	(*Outcome)(nil),         // 26: weir.v1.Outcome
 }
 var file_weir_v1_worker_proto_depIdxs = []int32{
 	2,  // 0: weir.v1.WorkerMessage.hello:type_name -> weir.v1.WorkerHello
@@ -1769,34 +1910,36 @@ var file_weir_v1_worker_proto_depIdxs = []int32{
 	6,  // 2: weir.v1.WorkerMessage.finished:type_name -> weir.v1.FinishedAttempt
 	4,  // 3: weir.v1.WorkerMessage.status:type_name -> weir.v1.WorkerStatus
 	7,  // 4: weir.v1.WorkerMessage.probe_reply:type_name -> weir.v1.ProbeReply
-	23, // 5: weir.v1.WorkerHello.labels:type_name -> weir.v1.Label
-	3,  // 6: weir.v1.WorkerHello.running:type_name -> weir.v1.RunningAttempt
-	4,  // 7: weir.v1.WorkerHello.status:type_name -> weir.v1.WorkerStatus
-	24, // 8: weir.v1.FinishedAttempt.outcome:type_name -> weir.v1.Outcome
-	9,  // 9: weir.v1.NodeMessage.welcome:type_name -> weir.v1.Welcome
-	10, // 10: weir.v1.NodeMessage.redirect:type_name -> weir.v1.Redirect
-	11, // 11: weir.v1.NodeMessage.grants:type_name -> weir.v1.Grant
-	12, // 12: weir.v1.NodeMessage.stops:type_name -> weir.v1.Stop
-	13, // 13: weir.v1.NodeMessage.heartbeat_ack:type_name -> weir.v1.HeartbeatAck
-	14, // 14: weir.v1.NodeMessage.finish_acks:type_name -> weir.v1.FinishAck
-	15, // 15: weir.v1.NodeMessage.probe:type_name -> weir.v1.Probe
-	0,  // 16: weir.v1.Stop.reason:type_name -> weir.v1.StopReason
-	24, // 17: weir.v1.FinishAck.outcome:type_name -> weir.v1.Outcome
-	17, // 18: weir.v1.LogUp.hello:type_name -> weir.v1.LogHello
-	18, // 19: weir.v1.LogUp.offers:type_name -> weir.v1.LogOffer
-	19, // 20: weir.v1.LogUp.chunks:type_name -> weir.v1.LogChunk
-	20, // 21: weir.v1.LogChunk.end:type_name -> weir.v1.LogEnd
-	10, // 22: weir.v1.LogDown.redirect:type_name -> weir.v1.Redirect
-	22, // 23: weir.v1.LogDown.acks:type_name -> weir.v1.LogAck
-	1,  // 24: weir.v1.WorkerService.Session:input_type -> weir.v1.WorkerMessage
-	16, // 25: weir.v1.WorkerService.ShipLogs:input_type -> weir.v1.LogUp
-	8,  // 26: weir.v1.WorkerService.Session:output_type -> weir.v1.NodeMessage
-	21, // 27: weir.v1.WorkerService.ShipLogs:output_type -> weir.v1.LogDown
-	26, // [26:28] is the sub-list for method output_type
-	24, // [24:26] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	8,  // 5: weir.v1.WorkerMessage.pages:type_name -> weir.v1.Page
+	25, // 6: weir.v1.WorkerHello.labels:type_name -> weir.v1.Label
+	3,  // 7: weir.v1.WorkerHello.running:type_name -> weir.v1.RunningAttempt
+	4,  // 8: weir.v1.WorkerHello.status:type_name -> weir.v1.WorkerStatus
+	26, // 9: weir.v1.FinishedAttempt.outcome:type_name -> weir.v1.Outcome
+	11, // 10: weir.v1.NodeMessage.welcome:type_name -> weir.v1.Welcome
+	12, // 11: weir.v1.NodeMessage.redirect:type_name -> weir.v1.Redirect
+	13, // 12: weir.v1.NodeMessage.grants:type_name -> weir.v1.Grant
+	14, // 13: weir.v1.NodeMessage.stops:type_name -> weir.v1.Stop
+	15, // 14: weir.v1.NodeMessage.heartbeat_ack:type_name -> weir.v1.HeartbeatAck
+	16, // 15: weir.v1.NodeMessage.finish_acks:type_name -> weir.v1.FinishAck
+	17, // 16: weir.v1.NodeMessage.probe:type_name -> weir.v1.Probe
+	10, // 17: weir.v1.NodeMessage.pages:type_name -> weir.v1.PageRequest
+	0,  // 18: weir.v1.Stop.reason:type_name -> weir.v1.StopReason
+	26, // 19: weir.v1.FinishAck.outcome:type_name -> weir.v1.Outcome
+	19, // 20: weir.v1.LogUp.hello:type_name -> weir.v1.LogHello
+	20, // 21: weir.v1.LogUp.offers:type_name -> weir.v1.LogOffer
+	21, // 22: weir.v1.LogUp.chunks:type_name -> weir.v1.LogChunk
+	22, // 23: weir.v1.LogChunk.end:type_name -> weir.v1.LogEnd
+	12, // 24: weir.v1.LogDown.redirect:type_name -> weir.v1.Redirect
+	24, // 25: weir.v1.LogDown.acks:type_name -> weir.v1.LogAck
+	1,  // 26: weir.v1.WorkerService.Session:input_type -> weir.v1.WorkerMessage
+	18, // 27: weir.v1.WorkerService.ShipLogs:input_type -> weir.v1.LogUp
+	9,  // 28: weir.v1.WorkerService.Session:output_type -> weir.v1.NodeMessage
+	23, // 29: weir.v1.WorkerService.ShipLogs:output_type -> weir.v1.LogDown
+	28, // [28:30] is the sub-list for method output_type
+	26, // [26:28] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_worker_proto_init() }
@@ -1811,7 +1954,7 @@ func file_weir_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_worker_proto_rawDesc), len(file_weir_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ var localMethods = []string{
 	pb.Membership_Status_FullMethodName,
 	pb.NodeService_ReplicateLogs_FullMethodName,
 	pb.NodeService_LogStatus_FullMethodName,
+	pb.NodeService_WorkerPage_FullMethodName,
 }
 
 var readMethods = []string{

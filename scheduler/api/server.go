@@ -24,6 +24,7 @@ type Leader interface {
 	Workers(pool string) []*pb.Worker
 	ShowPool(name string, limit int) (*pb.PoolView, error)
 	ShowWorker(pool, name string, limit int) (*pb.WorkerView, error)
+	Page(ctx context.Context, pool, worker, page string) ([]byte, error)
 	Explain(id fsm.JobID) (ahead int, why string, details []string, err error)
 }
 
@@ -98,5 +99,5 @@ func (s *Server) Register(g *grpc.Server) {
 	pb.RegisterAdminServiceServer(g, s)
 	pb.RegisterWorkerServiceServer(g, s)
 	pb.RegisterMembershipServer(g, s.Membership)
-	pb.RegisterNodeServiceServer(g, s.Logs)
+	pb.RegisterNodeServiceServer(g, nodeService{server: s, Logs: s.Logs})
 }

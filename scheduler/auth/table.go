@@ -69,6 +69,7 @@ var table = map[string]rule{
 
 	pb.NodeService_ReplicateLogs_FullMethodName: {may: Node},
 	pb.NodeService_LogStatus_FullMethodName:     {may: Node},
+	pb.NodeService_WorkerPage_FullMethodName:    {may: Node},
 }
 
 // Allowed returns the kinds that may call a method (/package.Service/Method),

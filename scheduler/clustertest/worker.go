@@ -21,13 +21,16 @@ type Worker struct {
 
 // StartWorker starts a worker, which ends with the test. Started again under its
 // name, after it was stopped, it finds its state.
-func (c *Cluster) StartWorker(with capability.Capability, pool, name string, slots int, builds *Builds) *Worker {
+func (c *Cluster) StartWorker(with capability.Capability, pool, name string, slots int, builds *Builds, more ...func(*workerd.Config)) *Worker {
 	c.t.Helper()
 	cfg := workerd.Default()
 	cfg.Connect = with.Reveal()
 	cfg.Name, cfg.Pool, cfg.Slots = name, pool, slots
 	cfg.StateDir = filepath.Join(c.dir, "worker-"+name)
 	cfg.AllowCommand, cfg.JobUser = true, "nobody" // the builds start no program
+	for _, f := range more {
+		f(&cfg)
+	}
 	c.must(cfg.Complete())
 	daemon, err := workerd.Open(cfg, func(workerd.Env) (map[string]executor.Executor, error) {
 		return map[string]executor.Executor{"command": builds}, nil

@@ -30,6 +30,7 @@ type outbox struct {
 	grants []*pb.Grant
 	stops  []*pb.Stop
 	acks   []*pb.FinishAck
+	pages  []*pb.PageRequest
 	bytes  int          // of the grants' specs
 	next   *pb.Redirect // who leads instead: sent last
 }
@@ -71,6 +72,10 @@ func (o *outbox) grant(g *pb.Grant) error {
 	})
 }
 
+func (o *outbox) page(r *pb.PageRequest) error {
+	return o.put(func() { o.pages = append(o.pages, r) })
+}
+
 func (o *outbox) redirect(to *pb.Redirect) error { return o.put(func() { o.next = to }) }
 
 func (o *outbox) stop(s *pb.Stop) error { return o.put(func() { o.stops = append(o.stops, s) }) }
@@ -87,13 +92,14 @@ func (o *outbox) take() *pb.NodeMessage {
 		o.first = nil
 		return m
 	}
-	if o.beat == nil && len(o.grants)+len(o.stops)+len(o.acks) == 0 {
+	if o.beat == nil && len(o.grants)+len(o.stops)+len(o.acks)+len(o.pages) == 0 {
 		return o.last()
 	}
 	m := &pb.NodeMessage{HeartbeatAck: o.beat}
 	o.beat = nil
 	m.Stops, o.stops = cut(o.stops, maxBatch)
 	m.FinishAcks, o.acks = cut(o.acks, maxBatch)
+	m.Pages, o.pages = o.pages, nil
 	n, size := 0, 0
 	for n < len(o.grants) && n < maxBatch && size < maxBatchBytes {
 		size += len(o.grants[n].Spec)

@@ -38,6 +38,7 @@ type session struct {
 	silent  atomic.Bool // it missed heartbeats
 	sending atomic.Int64
 	probed  probe
+	pages   pages
 
 	// Guarded by the term's lock.
 	status  *pb.WorkerStatus
@@ -128,6 +129,9 @@ func (s *session) handle(m *pb.WorkerMessage) error {
 	}
 	if m.ProbeReply != nil {
 		s.probed.answer(m.ProbeReply.Nonce)
+	}
+	for _, p := range m.Pages {
+		s.pages.answer(p)
 	}
 	if m.Status != nil {
 		s.term.setStatus(s, m.Status)

@@ -21,6 +21,7 @@ type outbox struct {
 	finished []*pb.FinishedAttempt
 	started  []uint64
 	probes   []uint64
+	pages    []*pb.Page
 	status   bool
 }
 
@@ -31,7 +32,7 @@ func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
 func (o *outbox) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.finished, o.started, o.probes, o.status, o.open = nil, nil, nil, true, true
+	o.finished, o.started, o.probes, o.pages, o.status, o.open = nil, nil, nil, nil, true, true
 }
 
 func (o *outbox) end() {
@@ -67,13 +68,16 @@ func (o *outbox) take(host Host) *pb.WorkerMessage {
 		m.ProbeReply = &pb.ProbeReply{Nonce: o.probes[0]}
 		o.probes = o.probes[1:]
 	}
+	if len(o.pages) > 0 { // one in a message: they are large
+		m.Pages, o.pages = o.pages[:1:1], o.pages[1:]
+	}
 	status := o.status
 	o.started, o.status = nil, false
 	o.mu.Unlock()
 	if status {
 		m.Status = host.Status()
 	}
-	if n == 0 && m.Started == nil && m.ProbeReply == nil && !status {
+	if n == 0 && m.Started == nil && m.ProbeReply == nil && m.Pages == nil && !status {
 		return nil
 	}
 	return m

@@ -147,7 +147,9 @@ func (s *Session) serve(ctx context.Context, cancel context.CancelCauseFunc, up 
 
 	var others sync.WaitGroup
 	received := make(chan error, 1)
-	others.Go(func() { received <- s.receive(up, first, func() { watchdog.Reset(silence) }) })
+	pager := newPager(s)
+	others.Go(func() { pager.run(ctx) })
+	others.Go(func() { received <- s.receive(up, first, pager, func() { watchdog.Reset(silence) }) })
 	others.Go(func() { s.seekDirect(ctx, cancel, st) })
 	others.Go(func() {
 		select {
@@ -252,13 +254,16 @@ func (r *repeater) due(host Host, now time.Time) []*pb.FinishedAttempt {
 }
 
 // receive hands what comes down to the host until the stream ends.
-func (s *Session) receive(up stream, first *pb.NodeMessage, alive func()) error {
+func (s *Session) receive(up stream, first *pb.NodeMessage, pager *pager, alive func()) error {
 	for m := first; ; {
 		if m.HeartbeatAck != nil {
 			alive()
 		}
 		if m.Probe != nil {
 			s.out.put(func() { s.out.probes = append(s.out.probes, m.Probe.Nonce) })
+		}
+		for _, p := range m.Pages {
+			pager.ask(p)
 		}
 		if len(m.FinishAcks) > 0 {
 			s.host.FinishAcks(m.FinishAcks)

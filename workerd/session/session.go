@@ -31,6 +31,9 @@ type Config struct {
 	Level       uint32   // the feature level of this binary
 	Addresses   []string // learnt in earlier sessions, beside the capability's
 	ClusterID   string   // "" until the first welcome
+
+	// Page returns a page of metrics by its name, gzipped; nil: there are none.
+	Page func(ctx context.Context, name string) ([]byte, error)
 }
 
 // Session keeps one worker in touch with the cluster.
