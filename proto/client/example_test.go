@@ -54,7 +54,7 @@ func ExampleBuilds_Run() {
 	// Output:
 	// Building on w1
 	// job 1 attempt 1
-	// Job failed:
+	// Job failed
 	// OUTCOME_FAILED 7
 }
 

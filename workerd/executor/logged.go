@@ -40,7 +40,7 @@ func lastLine(o *pb.Outcome, err error) string {
 	case o.GetKind() == pb.OutcomeKind_OUTCOME_CANCELLED:
 		return "Job cancelled"
 	default:
-		return "Job failed: " + oneLine(o.GetMessage())
+		return strings.TrimSuffix("Job failed: "+oneLine(o.GetMessage()), ": ")
 	}
 }
 
