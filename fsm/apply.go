@@ -113,6 +113,7 @@ func (s *State) apply(c *pb.Command) Result {
 func (s *State) advance(issuedAt int64) {
 	s.now = max(s.now, min(issuedAt, maxTime))
 	s.endBackoffs()
+	s.endWaits()
 	s.forgetKeys()
 }
 

@@ -58,6 +58,12 @@ func (b *builder) share(h *Share) error {
 	if last, ok := b.s.shares.t.Max(); ok && !shareLess(last, h) {
 		return misplaced(what)
 	}
+	if h.Urgents < 0 {
+		return fmt.Errorf("%s: %d urgent jobs", what, h.Urgents)
+	}
+	if err := validTimes(what, h.UrgentSince); err != nil {
+		return err
+	}
 	h.Pool, h.Waiting, h.Running = p.Name, 0, 0
 	if c, ok := b.s.Client(h.Client); ok {
 		h.Client = c.Name

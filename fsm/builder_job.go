@@ -89,7 +89,7 @@ func (j *Job) validate(s *State) error {
 	if err := errors.Join(ValidateName("client", j.Client), ValidateHint(j.Hint), ValidateLabels(labelsPB(j.Labels))); err != nil {
 		return err
 	}
-	if err := validTimes("it", j.Submitted, j.FairStart, j.NotBefore, j.Settled, j.Charge); err != nil {
+	if err := validTimes("it", j.Submitted, j.FairStart, j.NotBefore, j.Settled, j.Charge, j.WaitLimit); err != nil {
 		return err
 	}
 	if err := j.validateAttempts(s); err != nil {

@@ -166,6 +166,8 @@ func ValidatePoolConfig(c *pb.PoolConfig) error {
 		{"log limit", c.GetLogLimitBytes(), MaxLogBytes},
 		{"cached cost", c.GetCachedCostMs(), MaxDuration},
 		{"uncached cost", c.GetUncachedCostMs(), MaxDuration},
+		{"wait limit", c.GetWaitLimitMs(), MaxDuration},
+		{"urgent jobs per hour", c.GetMaxUrgentPerHour(), MaxQueued},
 	} {
 		if f.value < 0 || f.value > f.max {
 			return fmt.Errorf("%s of %d is out of range: 0 (the default) to %d", f.name, f.value, f.max)

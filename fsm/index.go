@@ -37,6 +37,9 @@ func (s *State) remove(j *Job) {
 
 // link enters a job where jobs of its state are found.
 func (s *State) link(j *Job) {
+	if j.WaitsUntil() != 0 {
+		s.patience.set(j)
+	}
 	switch j.State {
 	case pb.JobState_JOB_STATE_QUEUED:
 		s.backlog.load(j)
@@ -50,6 +53,9 @@ func (s *State) link(j *Job) {
 }
 
 func (s *State) unlink(j *Job) {
+	if j.WaitsUntil() != 0 {
+		s.patience.del(j)
+	}
 	switch j.State {
 	case pb.JobState_JOB_STATE_QUEUED:
 		s.backlog.del(j)

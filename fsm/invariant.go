@@ -73,6 +73,7 @@ func (s *State) sameIndexes(f *State) error {
 		})},
 		{"backlog", same(s.backlog.all(), f.backlog.all(), identical)},
 		{"back-off", same(s.backoff.all(), f.backoff.all(), identical)},
+		{"limits on waiting", same(s.patience.all(), f.patience.all(), identical)},
 		{"running jobs", same(s.running.all(), f.running.all(), identical)},
 		{"settled jobs", same(s.settled.all(), f.settled.all(), identical)},
 		{"jobs by client", same(s.byClient.all(), f.byClient.all(), identical)},

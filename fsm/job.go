@@ -1,6 +1,10 @@
 package fsm
 
 import (
+	"cmp"
+	"fmt"
+	"time"
+
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -52,6 +56,9 @@ func newJob(c *pb.SubmitJob) (*Job, error) {
 	if err := validateSize("slots", int(c.GetSlots()), MaxSlots); err != nil {
 		return nil, err
 	}
+	if limit := c.GetWaitLimitMs(); limit < 0 || limit > MaxDuration {
+		return nil, fmt.Errorf("wait limit of %d ms is out of range: 0 to %d", limit, MaxDuration)
+	}
 	sum, err := digestOf("spec digest", c.GetSpecSha256())
 	if err != nil {
 		return nil, err
@@ -59,7 +66,7 @@ func newJob(c *pb.SubmitJob) (*Job, error) {
 	return &Job{
 		Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), SpecSHA256: sum, Sealed: c.GetSealed(),
 		RequestKey: c.GetKey().GetId(), Hint: c.GetCacheHint(), Labels: labelsOf(c.GetLabels()),
-		Slots: max(c.GetSlots(), 1), Urgent: c.GetUrgent(), State: pb.JobState_JOB_STATE_QUEUED,
+		Slots: max(c.GetSlots(), 1), Urgent: c.GetUrgent(), WaitLimit: c.GetWaitLimitMs(), State: pb.JobState_JOB_STATE_QUEUED,
 	}, nil
 }
 
@@ -77,8 +84,13 @@ func (s *State) admit(j *Job) (*Pool, *Client, *Refusal) {
 	if waiting := p.Queued + p.Backoff; waiting >= limits.MaxQueued {
 		return nil, nil, refusal(Full, "pool %s has %d jobs waiting, its limit; try again when some have run, or let an operator raise max_queued", p.Name, waiting)
 	}
-	if h, ok := s.share(p.Name, client.Name); ok && h.Waiting >= limits.MaxQueuedPerClient {
+	h, ok := s.share(p.Name, client.Name)
+	if ok && h.Waiting >= limits.MaxQueuedPerClient {
 		return nil, nil, refusal(Full, "client %s has %d jobs waiting in pool %s, its limit there; try again when some have run, or let an operator raise max_queued_per_client", client.Name, h.Waiting, p.Name)
+	}
+	if n, since := h.urgents(s.now); j.Urgent && limits.MaxUrgentPerHour > 0 && n >= limits.MaxUrgentPerHour {
+		return nil, nil, refusal(Full, "client %s has submitted %d urgent jobs to pool %s in this hour, its limit there; submit this one as not urgent, try again in %v, or let an operator raise max_urgent_per_hour",
+			client.Name, n, p.Name, time.Duration(since+urgentWindow-s.now)*time.Millisecond)
 	}
 	if n, _ := s.keyCounts.get(client.Name); n >= MaxKeys && j.RequestKey != "" {
 		return nil, nil, refusal(Full, "client %s has submitted %d jobs with request keys within the hour for which they are remembered, the limit; try again later", client.Name, n)
@@ -94,7 +106,10 @@ func (s *State) accept(j *Job, p *Pool, client *Client) {
 	j.Pool, j.Client = p.Name, client.Name // one string each for all their jobs
 	j.Hint = s.intern(j.Pool, j.Hint)
 	j.Submitted = s.now
+	limits := p.Limits()
+	j.WaitLimit = cmp.Or(j.WaitLimit, limits.WaitLimit)
 	s.charge(j, p, client)
+	s.countUrgent(j, limits)
 	s.emitJob(JobQueued, j)
 }
 

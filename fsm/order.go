@@ -24,6 +24,13 @@ func backoffLess(a, b *Job) bool {
 	return a.ID < b.ID
 }
 
+func patienceLess(a, b *Job) bool {
+	if au, bu := a.WaitsUntil(), b.WaitsUntil(); au != bu {
+		return au < bu
+	}
+	return a.ID < b.ID
+}
+
 func runningLess(a, b *Job) bool {
 	if a.Pool != b.Pool {
 		return a.Pool < b.Pool

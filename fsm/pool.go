@@ -23,6 +23,8 @@ type Limits struct {
 	LogLimit           int64 // bytes
 	CachedCost         int64
 	UncachedCost       int64
+	WaitLimit          int64 // 0: none
+	MaxUrgentPerHour   int64 // of a client; 0: no limit
 	Learn              bool
 	Steal              bool
 }
@@ -43,6 +45,7 @@ func (p *Pool) Limits() Limits {
 		CachedCost:   orDefault(c.GetCachedCostMs(), 10_000),
 		UncachedCost: orDefault(c.GetUncachedCostMs(), 600_000),
 	}
+	l.WaitLimit, l.MaxUrgentPerHour = c.GetWaitLimitMs(), c.GetMaxUrgentPerHour()
 	l.Learn = c.GetLearn() == pb.Switch_SWITCH_ON
 	l.Steal = c.GetSteal() == pb.Switch_SWITCH_ON
 	l.MaxQueuedPerClient = int(orDefault(c.GetMaxQueuedPerClient(), int64(max(l.MaxQueued/4, 1))))
@@ -56,6 +59,7 @@ func (l Limits) Config() *pb.PoolConfig {
 		MaxQueued: int64(l.MaxQueued), MaxQueuedPerClient: int64(l.MaxQueuedPerClient),
 		KeepJobs: int64(l.KeepJobs), KeepForMs: l.KeepFor, TimeLimitMs: l.TimeLimit, LogLimitBytes: l.LogLimit,
 		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost, Learn: switchOf(l.Learn), Steal: switchOf(l.Steal),
+		WaitLimitMs: l.WaitLimit, MaxUrgentPerHour: l.MaxUrgentPerHour,
 	}
 }
 
@@ -171,7 +175,7 @@ func configOf(c *pb.PoolConfig) *pb.PoolConfig {
 		KeepForMs: c.GetKeepForMs(), TimeLimitMs: c.GetTimeLimitMs(),
 		LogLimitBytes: c.GetLogLimitBytes(), CachedCostMs: c.GetCachedCostMs(),
 		UncachedCostMs: c.GetUncachedCostMs(), Learn: c.GetLearn(), Steal: c.GetSteal(),
-		Recipient: c.GetRecipient(),
+		Recipient: c.GetRecipient(), WaitLimitMs: c.GetWaitLimitMs(), MaxUrgentPerHour: c.GetMaxUrgentPerHour(),
 	}
 }
 

@@ -46,6 +46,7 @@ type Job struct {
 	Submitted int64 // ms, as all times here
 	FairStart int64
 	Charge    int64   // by how much it moved its client's share
+	WaitLimit int64   // of each stretch of waiting, in ms; 0: none
 	NotBefore int64   // in back-off: when it returns to the backlog
 	Lease     LeaseID // running: of the last of Attempts; else 0
 	Failures  uint32  // attempts that count against the pool's limit
@@ -173,6 +174,9 @@ type Share struct {
 	Next    int64 // the fair start time of its next job, when that is in the future
 	Waiting int   // jobs in the backlog and in back-off
 	Running int
+
+	UrgentSince int64 // where urgent jobs are limited: when the hour began in which they are counted
+	Urgents     int64
 
 	batch uint64 // as Pool's
 }

@@ -248,7 +248,7 @@ func jobOf(m *pb.JobRecord) (*Job, error) {
 		Slots: v.GetSlots(), Urgent: v.GetUrgent(), State: v.GetState(), Submitted: v.GetSubmittedMs(),
 		FairStart: v.GetFairStartMs(), Charge: m.GetCostMs(), NotBefore: v.GetNotBeforeMs(),
 		Lease: LeaseID(m.GetLease()), Failures: m.GetFailures(), Attempts: attempts,
-		Settled: v.GetSettledMs(), Outcome: v.GetOutcome(),
+		WaitLimit: m.GetWaitLimitMs(), Settled: v.GetSettledMs(), Outcome: v.GetOutcome(),
 	}
 	if v.GetCancelRequested() {
 		j.Cancel = &Cancellation{Reason: m.GetCancelReason()}
@@ -286,7 +286,7 @@ func clientOf(m *pb.Client) *Client {
 }
 
 func shareOf(m *pb.ShareRecord) *Share {
-	return &Share{Pool: m.GetPool(), Client: m.GetClient(), Next: m.GetNextMs()}
+	return &Share{Pool: m.GetPool(), Client: m.GetClient(), Next: m.GetNextMs(), UrgentSince: m.GetUrgentSinceMs(), Urgents: m.GetUrgent()}
 }
 
 func hintOf(m *pb.HintRecord) *Hint {

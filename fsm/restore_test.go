@@ -121,7 +121,7 @@ func TestRestoreRefuses(t *testing.T) {
 			}
 		}), `there is no pool "nowhere"`},
 		{"job in no state", each(func(m *pb.SnapshotRecord) {
-			if j := m.GetJob(); j != nil {
+			if j := m.GetJob(); j != nil && len(j.Job.Attempts) == 0 {
 				j.Job.State = 99
 			}
 		}), "do not belong to a job that is"},

@@ -29,6 +29,7 @@ type State struct {
 
 	backlog       table[*Job]              // queued, in the order of the queues
 	backoff       table[*Job]              // by the time at which they return
+	patience      table[*Job]              // waiting jobs with a limit on that, by the time at which they give up
 	running       table[*Job]              // by pool, worker and lease
 	leases        dict[LeaseID, JobID]     // of every attempt that is kept
 	settled       table[settledJob]        // by pool and age
@@ -95,6 +96,7 @@ func New() *State {
 		costs:         newTable(costLess),
 		backlog:       newTable(queueLess),
 		backoff:       newTable(backoffLess),
+		patience:      newTable(patienceLess),
 		running:       newTable(runningLess),
 		leases:        newDict[LeaseID, JobID](),
 		settled:       newTable(settledLess),
@@ -127,6 +129,7 @@ func (s *State) Clone() *State {
 	c.costs = s.costs.copy()
 	c.backlog = s.backlog.copy()
 	c.backoff = s.backoff.copy()
+	c.patience = s.patience.copy()
 	c.running = s.running.copy()
 	c.leases = s.leases.copy()
 	c.settled = s.settled.copy()

@@ -211,14 +211,16 @@ func (s *State) Shares(pool string) iter.Seq[*Share] {
 	return within(s.shares.from(&Share{Pool: pool}), func(h *Share) bool { return pool == "" || h.Pool == pool })
 }
 
-// Due is the earliest time at which a job in back-off returns to the backlog, in
-// ms; 0 when there is none. A Tick at that time brings it back.
-func (s *State) Due() int64 {
-	j, ok := s.backoff.min()
-	if !ok {
-		return 0
+// Due is the earliest time at which a job in back-off returns to the backlog, or
+// one that waits gives up, in ms; 0 when there is none. A Tick at that time does it.
+func (s *State) Due() (due int64) {
+	if j, ok := s.backoff.min(); ok {
+		due = j.NotBefore
 	}
-	return j.NotBefore
+	if j, ok := s.patience.min(); ok && (due == 0 || j.WaitsUntil() < due) {
+		due = j.WaitsUntil()
+	}
+	return due
 }
 
 // Capabilities are all capabilities by age, revoked ones too.

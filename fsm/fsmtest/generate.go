@@ -137,6 +137,9 @@ func (g *Generator) submit(*fsm.State) *pb.Command {
 		if g.chance(4) {
 			c.Sealed = []byte(g.name("box", 9))
 		}
+		if g.chance(4) {
+			c.WaitLimitMs = int64(g.r.IntN(20_000))
+		}
 		c.Urgent, c.Slots = g.chance(5), uint32(g.r.IntN(3))
 		if g.chance(5) {
 			c.Labels = g.labels()

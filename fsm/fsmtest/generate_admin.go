@@ -37,6 +37,7 @@ func (g *Generator) config() *pb.PoolConfig {
 		MaxQueued: int64(g.r.IntN(40)), MaxQueuedPerClient: int64(g.r.IntN(20)), KeepJobs: int64(g.r.IntN(10)),
 		KeepForMs: int64(g.r.IntN(3600 * 1000)), CachedCostMs: int64(g.r.IntN(20_000)), UncachedCostMs: int64(g.r.IntN(1_000_000)) - 1000,
 		Learn: pb.Switch(g.r.IntN(3)), Steal: pb.Switch(g.r.IntN(3)),
+		WaitLimitMs: int64(g.r.IntN(2) * g.r.IntN(60_000)), MaxUrgentPerHour: int64(g.r.IntN(6)),
 	}
 }
 

@@ -83,6 +83,7 @@ func RenderJob(j *fsm.Job) string {
 		f.text("label", l.Name+"="+l.Value)
 	}
 	f.word("submitted=%d fair=%d charge=%d", j.Submitted, j.FairStart, j.Charge)
+	f.number("wait-limit", uint64(j.WaitLimit))
 	f.number("not-before", uint64(j.NotBefore))
 	f.number("lease", uint64(j.Lease))
 	f.number("failures", uint64(j.Failures))

@@ -17,7 +17,7 @@ import (
 //	pool NAME attempts=2 backoff_ms=1000 ..      any field of PoolConfig; pool-set too, pool-delete NAME
 //	client NAME rate=2                           also client-rate NAME rate=2, client-remove NAME
 //	worker POOL NAME slots=4 label=os=linux key=other replace
-//	submit CLIENT POOL key=K made=1 hint=H urgent slots=2 label=os=linux grant=W spec=TEXT
+//	submit CLIENT POOL key=K made=1 hint=H urgent slots=2 label=os=linux grant=W wait=MS spec=TEXT
 //	grant JOB WORKER                             forget POOL WORKER
 //	finish LEASE POOL WORKER OUTCOME exit=1 message="no space" output=X key=other
 //	expire LEASE OUTCOME message=TEXT            cancel JOB reason=TEXT
@@ -123,6 +123,7 @@ func parseSubmit(w *words) *pb.Command {
 		}
 		c.CacheHint, c.Urgent, c.Slots = w.text("hint"), w.flag("urgent"), uint32(w.number("slots"))
 		c.Labels, c.GrantTo, c.Sealed = w.labels(), w.text("grant"), []byte(w.text("sealed"))
+		c.WaitLimitMs = w.number("wait")
 	})
 }
 

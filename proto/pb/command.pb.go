@@ -602,8 +602,9 @@ type SubmitJob struct {
 	Urgent        bool     `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`
 	Slots         uint32   `protobuf:"varint,8,opt,name=slots,proto3" json:"slots,omitempty"`
 	Labels        []*Label `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty"`
-	GrantTo       string   `protobuf:"bytes,10,opt,name=grant_to,json=grantTo,proto3" json:"grant_to,omitempty"` // a worker of the pool: the grant rides along; ignored when the submit is a repeat, dropped when refused
-	Sealed        []byte   `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`                  // the box of the job's secrets; kept until the job settles
+	GrantTo       string   `protobuf:"bytes,10,opt,name=grant_to,json=grantTo,proto3" json:"grant_to,omitempty"`                // a worker of the pool: the grant rides along; ignored when the submit is a repeat, dropped when refused
+	WaitLimitMs   int64    `protobuf:"varint,12,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"` // 0: the pool's
+	Sealed        []byte   `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`                                 // the box of the job's secrets; kept until the job settles
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,6 +707,13 @@ func (x *SubmitJob) GetGrantTo() string {
 		return x.GrantTo
 	}
 	return ""
+}
+
+func (x *SubmitJob) GetWaitLimitMs() int64 {
+	if x != nil {
+		return x.WaitLimitMs
+	}
+	return 0
 }
 
 func (x *SubmitJob) GetSealed() []byte {
@@ -2098,7 +2106,7 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"RequestKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"\xbb\x02\n" +
+	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"\xdf\x02\n" +
 	"\tSubmitJob\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12%\n" +
@@ -2112,7 +2120,8 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x05slots\x18\b \x01(\rR\x05slots\x12&\n" +
 	"\x06labels\x18\t \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x19\n" +
 	"\bgrant_to\x18\n" +
-	" \x01(\tR\agrantTo\x12\x16\n" +
+	" \x01(\tR\agrantTo\x12\"\n" +
+	"\rwait_limit_ms\x18\f \x01(\x03R\vwaitLimitMs\x12\x16\n" +
 	"\x06sealed\x18\v \x01(\fR\x06sealed\"6\n" +
 	"\n" +
 	"GrantLease\x12\x10\n" +

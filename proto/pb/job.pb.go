@@ -279,6 +279,7 @@ type JobSpec struct {
 	Labels        []*Label       `protobuf:"bytes,15,rep,name=labels,proto3" json:"labels,omitempty"`                                       // the worker must have all of these; sorted by name
 	LogLimitBytes int64          `protobuf:"varint,16,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"` // 0: the pool's
 	Sealed        *SealedSecrets `protobuf:"bytes,17,opt,name=sealed,proto3" json:"sealed,omitempty"`                                       // absent: the job has no secrets
+	WaitLimitMs   int64          `protobuf:"varint,18,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`       // each time it waits for a worker; 0: the pool's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -419,6 +420,13 @@ func (x *JobSpec) GetSealed() *SealedSecrets {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *JobSpec) GetWaitLimitMs() int64 {
+	if x != nil {
+		return x.WaitLimitMs
+	}
+	return 0
 }
 
 type isJobSpec_Kind interface {
@@ -1607,6 +1615,8 @@ type PoolConfig struct {
 	UncachedCostMs     int64                  `protobuf:"varint,12,opt,name=uncached_cost_ms,json=uncachedCostMs,proto3" json:"uncached_cost_ms,omitempty"`              // default 600 s
 	Learn              Switch                 `protobuf:"varint,13,opt,name=learn,proto3,enum=weir.v1.Switch" json:"learn,omitempty"`                                    // estimate costs from measured durations; default on
 	Steal              Switch                 `protobuf:"varint,14,opt,name=steal,proto3,enum=weir.v1.Switch" json:"steal,omitempty"`                                    // idle workers take jobs reserved for busy ones; default on
+	WaitLimitMs        int64                  `protobuf:"varint,16,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`                       // longest wait of a job that asks for none; default: no limit
+	MaxUrgentPerHour   int64                  `protobuf:"varint,17,opt,name=max_urgent_per_hour,json=maxUrgentPerHour,proto3" json:"max_urgent_per_hour,omitempty"`      // urgent jobs of one client; default: no limit
 	Recipient          string                 `protobuf:"bytes,15,opt,name=recipient,proto3" json:"recipient,omitempty"`                                                 // age recipient that secrets are sealed to; empty: jobs can have none
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -1738,6 +1748,20 @@ func (x *PoolConfig) GetSteal() Switch {
 		return x.Steal
 	}
 	return Switch_SWITCH_UNSPECIFIED
+}
+
+func (x *PoolConfig) GetWaitLimitMs() int64 {
+	if x != nil {
+		return x.WaitLimitMs
+	}
+	return 0
+}
+
+func (x *PoolConfig) GetMaxUrgentPerHour() int64 {
+	if x != nil {
+		return x.MaxUrgentPerHour
+	}
+	return 0
 }
 
 func (x *PoolConfig) GetRecipient() string {
@@ -2090,7 +2114,7 @@ var File_weir_v1_job_proto protoreflect.FileDescriptor
 
 const file_weir_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x11weir/v1/job.proto\x12\aweir.v1\"\x9b\x04\n" +
+	"\x11weir/v1/job.proto\x12\aweir.v1\"\xbf\x04\n" +
 	"\aJobSpec\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobH\x00R\acommand\x122\n" +
 	"\bobuilder\x18\x02 \x01(\v2\x14.weir.v1.ObuilderJobH\x00R\bobuilder\x12/\n" +
@@ -2106,7 +2130,8 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\rtime_limit_ms\x18\x0e \x01(\x03R\vtimeLimitMs\x12&\n" +
 	"\x06labels\x18\x0f \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12&\n" +
 	"\x0flog_limit_bytes\x18\x10 \x01(\x03R\rlogLimitBytes\x12.\n" +
-	"\x06sealed\x18\x11 \x01(\v2\x16.weir.v1.SealedSecretsR\x06sealedB\x06\n" +
+	"\x06sealed\x18\x11 \x01(\v2\x16.weir.v1.SealedSecretsR\x06sealed\x12\"\n" +
+	"\rwait_limit_ms\x18\x12 \x01(\x03R\vwaitLimitMsB\x06\n" +
 	"\x04kind\"E\n" +
 	"\rSealedSecrets\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
@@ -2211,7 +2236,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\rworkers_known\x18\x0e \x01(\x05R\fworkersKnown\x12\x1d\n" +
 	"\n" +
 	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\x121\n" +
-	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xa6\x04\n" +
+	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xf9\x04\n" +
 	"\n" +
 	"PoolConfig\x12 \n" +
 	"\flease_ttl_ms\x18\x01 \x01(\x03R\n" +
@@ -2231,7 +2256,9 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x0ecached_cost_ms\x18\v \x01(\x03R\fcachedCostMs\x12(\n" +
 	"\x10uncached_cost_ms\x18\f \x01(\x03R\x0euncachedCostMs\x12%\n" +
 	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\x12%\n" +
-	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\x12\x1c\n" +
+	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\x12\"\n" +
+	"\rwait_limit_ms\x18\x10 \x01(\x03R\vwaitLimitMs\x12-\n" +
+	"\x13max_urgent_per_hour\x18\x11 \x01(\x03R\x10maxUrgentPerHour\x12\x1c\n" +
 	"\trecipient\x18\x0f \x01(\tR\trecipient\":\n" +
 	"\x05Pause\x12\x19\n" +
 	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x16\n" +

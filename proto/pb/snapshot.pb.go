@@ -442,7 +442,9 @@ type ShareRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Client        string                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
-	NextMs        int64                  `protobuf:"varint,3,opt,name=next_ms,json=nextMs,proto3" json:"next_ms,omitempty"` // the fair start time of its next job
+	NextMs        int64                  `protobuf:"varint,3,opt,name=next_ms,json=nextMs,proto3" json:"next_ms,omitempty"`                        // the fair start time of its next job
+	UrgentSinceMs int64                  `protobuf:"varint,4,opt,name=urgent_since_ms,json=urgentSinceMs,proto3" json:"urgent_since_ms,omitempty"` // when the hour began in which its urgent jobs are counted
+	Urgent        int64                  `protobuf:"varint,5,opt,name=urgent,proto3" json:"urgent,omitempty"`                                      // how many those are
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,6 +496,20 @@ func (x *ShareRecord) GetClient() string {
 func (x *ShareRecord) GetNextMs() int64 {
 	if x != nil {
 		return x.NextMs
+	}
+	return 0
+}
+
+func (x *ShareRecord) GetUrgentSinceMs() int64 {
+	if x != nil {
+		return x.UrgentSinceMs
+	}
+	return 0
+}
+
+func (x *ShareRecord) GetUrgent() int64 {
+	if x != nil {
+		return x.Urgent
 	}
 	return 0
 }
@@ -690,6 +706,7 @@ type JobRecord struct {
 	AttemptKeys   [][]byte               `protobuf:"bytes,8,rep,name=attempt_keys,json=attemptKeys,proto3" json:"attempt_keys,omitempty"` // by position in job.attempts: hash of the holder's instance key
 	Failures      uint32                 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`                         // attempts that count against the pool's limit
 	CancelReason  string                 `protobuf:"bytes,10,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
+	WaitLimitMs   int64                  `protobuf:"varint,12,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`
 	Sealed        []byte                 `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"` // the box of its secrets, until it settles
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -793,6 +810,13 @@ func (x *JobRecord) GetCancelReason() string {
 		return x.CancelReason
 	}
 	return ""
+}
+
+func (x *JobRecord) GetWaitLimitMs() int64 {
+	if x != nil {
+		return x.WaitLimitMs
+	}
+	return 0
 }
 
 func (x *JobRecord) GetSealed() []byte {
@@ -1018,11 +1042,13 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\r.weir.v1.PoolR\x04pool\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\bR\adeleted\"7\n" +
 	"\fClientRecord\x12'\n" +
-	"\x06client\x18\x01 \x01(\v2\x0f.weir.v1.ClientR\x06client\"R\n" +
+	"\x06client\x18\x01 \x01(\v2\x0f.weir.v1.ClientR\x06client\"\x92\x01\n" +
 	"\vShareRecord\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\x12\x17\n" +
-	"\anext_ms\x18\x03 \x01(\x03R\x06nextMs\"j\n" +
+	"\anext_ms\x18\x03 \x01(\x03R\x06nextMs\x12&\n" +
+	"\x0furgent_since_ms\x18\x04 \x01(\x03R\rurgentSinceMs\x12\x16\n" +
+	"\x06urgent\x18\x05 \x01(\x03R\x06urgent\"j\n" +
 	"\x10CapabilityRecord\x123\n" +
 	"\n" +
 	"capability\x18\x01 \x01(\v2\x13.weir.v1.CapabilityR\n" +
@@ -1040,7 +1066,7 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04hint\x18\x02 \x01(\tR\x04hint\x12\x16\n" +
 	"\x06worker\x18\x03 \x01(\tR\x06worker\x12\x17\n" +
-	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xd4\x02\n" +
+	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xf8\x02\n" +
 	"\tJobRecord\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x1f\n" +
@@ -1054,7 +1080,8 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\fattempt_keys\x18\b \x03(\fR\vattemptKeys\x12\x1a\n" +
 	"\bfailures\x18\t \x01(\rR\bfailures\x12#\n" +
 	"\rcancel_reason\x18\n" +
-	" \x01(\tR\fcancelReason\x12\x16\n" +
+	" \x01(\tR\fcancelReason\x12\"\n" +
+	"\rwait_limit_ms\x18\f \x01(\x03R\vwaitLimitMs\x12\x16\n" +
 	"\x06sealed\x18\v \x01(\fR\x06sealed\"\x93\x01\n" +
 	"\tKeyRecord\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x0e\n" +

@@ -95,7 +95,10 @@ func changed(old *pb.PoolConfig, req *pb.UpdatePoolRequest) (*pb.PoolConfig, err
 }
 
 func createLevel(config *pb.PoolConfig) uint32 {
-	if config.GetRecipient() != "" {
+	switch {
+	case config.GetWaitLimitMs() != 0, config.GetMaxUrgentPerHour() != 0:
+		return patienceLevel
+	case config.GetRecipient() != "":
 		return max(learningLevel, sealedLevel)
 	}
 	return learningLevel

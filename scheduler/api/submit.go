@@ -62,7 +62,7 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 		command: &pb.Command{MinLevel: submitLevel(req.Spec), Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
 			Client: client, Pool: req.Pool, Key: req.Key, Spec: spec, SpecSha256: digest[:],
 			CacheHint: req.Spec.CacheHint, Urgent: req.Spec.Urgent, Slots: slots, Labels: req.Spec.Labels,
-			GrantTo: worker, Sealed: req.Spec.Sealed.GetBox(),
+			GrantTo: worker, Sealed: req.Spec.Sealed.GetBox(), WaitLimitMs: req.Spec.WaitLimitMs,
 		}}},
 	}, nil
 }
@@ -72,11 +72,18 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 const sealedLevel = 3
 
 func submitLevel(spec *pb.JobSpec) uint32 {
-	if spec.Sealed == nil {
-		return 0
+	switch {
+	case spec.WaitLimitMs != 0:
+		return patienceLevel
+	case spec.Sealed != nil:
+		return sealedLevel
 	}
-	return sealedLevel
+	return 0
 }
+
+// patienceLevel is the feature level from which waiting, and urgent jobs, can be
+// limited.
+const patienceLevel = 3
 
 func checkSubmit(req *pb.SubmitRequest) error {
 	if err := fsm.ValidateName("pool", req.Pool); err != nil {

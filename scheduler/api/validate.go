@@ -103,6 +103,9 @@ func checkBounds(s *pb.JobSpec) error {
 	if s.TimeLimitMs < 0 || s.TimeLimitMs > MaxTimeLimit.Milliseconds() {
 		return invalid("the time limit is %d ms, want 0 (the pool's) to %d (30 days)", s.TimeLimitMs, MaxTimeLimit.Milliseconds())
 	}
+	if s.WaitLimitMs < 0 || s.WaitLimitMs > MaxTimeLimit.Milliseconds() {
+		return invalid("the limit on waiting is %d ms, want 0 (the pool's) to %d (30 days)", s.WaitLimitMs, MaxTimeLimit.Milliseconds())
+	}
 	if s.LogLimitBytes < 0 || s.LogLimitBytes > MaxLogLimit {
 		return invalid("the log limit is %d bytes, want 0 (the pool's) to %d", s.LogLimitBytes, int64(MaxLogLimit))
 	}

@@ -123,9 +123,12 @@ func (t *term) happened(e fsm.Event, f fact) {
 	}
 	p.plan.Follow(e, f.Fact)
 	switch e.Kind {
-	case fsm.JobBackoff:
-		if f.Job != nil && f.Job.NotBefore > 0 && (t.due == 0 || f.Job.NotBefore < t.due) {
-			t.due = f.Job.NotBefore
+	case fsm.JobBackoff, fsm.JobQueued:
+		if f.Job == nil {
+			break
+		}
+		if due := f.Job.Due(); due > 0 && (t.due == 0 || due < t.due) {
+			t.due = due
 		}
 	case fsm.LeaseGranted:
 		t.granted(p, e, f)

@@ -31,7 +31,7 @@ type term struct {
 	pools     map[string]*pool
 	doors     map[door]chan struct{} // names that a worker is registering under
 	looked    time.Duration          // when silence was looked at last
-	due       int64                  // when a back-off ends, cluster time; 0: none does
+	due       int64                  // when a back-off or a wait ends, cluster time; 0: none does
 	ticking   bool                   // a Tick is on its way
 	transfers bool                   // the office is being handed over
 	excluded  []exclusion            // workers whose grant was refused

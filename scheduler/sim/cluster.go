@@ -247,8 +247,10 @@ func (c *Cluster) happened(e fsm.Event, f plan.Fact) {
 		if w := c.find(e.Worker); w != nil && w.connected {
 			c.stops = append(c.stops, e.Lease)
 		}
-	case fsm.JobBackoff:
-		c.wakeAt(f.Job.NotBefore)
+	case fsm.JobBackoff, fsm.JobQueued:
+		if f.Job != nil && f.Job.Due() != 0 {
+			c.wakeAt(f.Job.Due())
+		}
 	case fsm.JobSettled:
 		c.settled(e.Job)
 	case fsm.WorkerForgotten:
@@ -268,7 +270,7 @@ func (c *Cluster) settled(id fsm.JobID) {
 	}
 }
 
-// wakeAt sees to it that a back-off ends on time.
+// wakeAt sees to it that a back-off, or a wait, ends on time.
 func (c *Cluster) wakeAt(at int64) {
 	if c.due != 0 && c.due <= at {
 		return

@@ -138,6 +138,7 @@ func (m *Model) deletePool(c *pb.DeletePool) fsm.Result {
 			m.revoke(cp)
 		}
 	}
+	maps.DeleteFunc(m.urgents, func(share [2]string, _ []int64) bool { return share[0] == name })
 	maps.DeleteFunc(m.next, func(share [2]string, _ int64) bool { return share[0] == name })
 	maps.DeleteFunc(m.costs, func(key [3]string, _ *averages) bool { return key[0] == name })
 	p.deleted = true

@@ -126,6 +126,9 @@ func (m *Model) due() (earliest int64) {
 			earliest = j.NotBefore
 		}
 	}
+	if waits := m.impatient(); len(waits) > 0 && (earliest == 0 || givesUp(waits[0]) < earliest) {
+		earliest = givesUp(waits[0])
+	}
 	return earliest
 }
 

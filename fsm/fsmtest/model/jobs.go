@@ -37,6 +37,13 @@ func (m *Model) submit(c *pb.SubmitJob) fsm.Result {
 		m.count(c.GetPool(), c.GetClient(), queued, backoff) >= limits.MaxQueuedPerClient {
 		return refuse(fsm.Full)
 	}
+	hour := m.hour(c.GetPool(), c.GetClient())
+	if c.GetUrgent() && limits.MaxUrgentPerHour > 0 {
+		if len(hour) >= int(limits.MaxUrgentPerHour) {
+			return refuse(fsm.Full)
+		}
+		m.urgents[[2]string{c.GetPool(), c.GetClient()}] = append(hour, m.now)
+	}
 	j := m.accept(c, limits)
 	if id[1] != "" {
 		m.keys[id] = &key{j.ID, j.Pool, string(c.GetSpecSha256()), max(m.now, c.GetKey().GetCreatedMs())}
@@ -53,6 +60,10 @@ func (m *Model) accept(c *pb.SubmitJob, limits fsm.Limits) *fsm.Job {
 		ID: m.lastJob, Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), Sealed: c.GetSealed(),
 		RequestKey: c.GetKey().GetId(), Hint: c.GetCacheHint(), Slots: max(c.GetSlots(), 1),
 		Urgent: c.GetUrgent(), State: queued, Submitted: m.now,
+		WaitLimit: c.GetWaitLimitMs(),
+	}
+	if j.WaitLimit == 0 {
+		j.WaitLimit = limits.WaitLimit
 	}
 	for _, l := range c.GetLabels() {
 		j.Labels = append(j.Labels, fsm.Label{Name: l.GetName(), Value: l.GetValue()})
@@ -141,10 +152,7 @@ func (m *Model) cancel(c *pb.CancelJob) fsm.Result {
 	}
 	switch {
 	case j.Waiting():
-		if len(j.Attempts) == 0 && m.limits(j.Pool).Learn {
-			share := [2]string{j.Pool, j.Client}
-			m.next[share] = max(m.next[share]-j.Charge, 0)
-		}
+		m.giveBack(j)
 		m.settle(j, &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_CANCELLED, Message: c.GetReason()})
 		return fsm.Result{Job: j.ID, Outcome: j.Outcome}
 	case j.State == running:
@@ -174,6 +182,7 @@ func (m *Model) dropShares() {
 	for share := range m.next {
 		if _, ok := m.clients[share[1]]; !ok && m.count(share[0], share[1], queued, backoff, running) == 0 {
 			delete(m.next, share)
+			delete(m.urgents, share)
 		}
 	}
 }

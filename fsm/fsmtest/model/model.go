@@ -24,6 +24,7 @@ type Model struct {
 	pools   map[string]*pool
 	clients map[string]float64 // rates
 	next    map[[2]string]int64
+	urgents map[[2]string][]int64 // pool, client: when those that count in this hour were submitted
 	workers map[[2]string]*fsm.Worker
 	hints   map[[3]string]int64 // pool, hint, worker
 	keys    map[[2]string]*key
@@ -50,7 +51,7 @@ type key struct {
 // New makes an empty model.
 func New() *Model {
 	return &Model{
-		pools: map[string]*pool{}, clients: map[string]float64{}, next: map[[2]string]int64{},
+		pools: map[string]*pool{}, clients: map[string]float64{}, next: map[[2]string]int64{}, urgents: map[[2]string][]int64{},
 		workers: map[[2]string]*fsm.Worker{}, hints: map[[3]string]int64{}, keys: map[[2]string]*key{}, costs: map[[3]string]*averages{},
 	}
 }
@@ -60,6 +61,7 @@ func (m *Model) Apply(c *pb.Command) fsm.Result {
 	m.events = nil
 	m.now = max(m.now, c.GetIssuedAtMs())
 	m.endBackoffs()
+	m.endWaits()
 	for id, k := range m.keys {
 		if m.now-k.made > fsm.KeyWindow {
 			delete(m.keys, id)
