@@ -137,6 +137,9 @@ func showSpec(t *ui.Table, s *pb.JobSpec) {
 	if s.Urgent {
 		t.Row("urgent", "yes")
 	}
+	if s.WaitLimitMs != 0 {
+		t.Row("wait limit", ui.Short(time.Duration(s.WaitLimitMs)*time.Millisecond))
+	}
 	if s.TimeLimitMs != 0 {
 		t.Row("time limit", ui.Short(time.Duration(s.TimeLimitMs)*time.Millisecond))
 	}

@@ -47,6 +47,8 @@ func TestReadmeHasTheLimits(t *testing.T) {
 		{"attempts of a job", fmt.Sprintf("%d; at most %d", pool.Attempts, fsm.MaxAttempts), poolFlag("attempts")},
 		{"jobs that wait in a pool", fmt.Sprintf("%s; at most %s", number(int64(pool.MaxQueued)), number(fsm.MaxQueued)), poolFlag("max-queued")},
 		{"of those, one client's", "a quarter", poolFlag("max-queued-per-client")},
+		{"urgent jobs of a client in an hour", "none", poolFlag("max-urgent-per-hour")},
+		{"waiting of a job for a worker, each time", "none", poolFlag("wait-limit") + ", `weir submit --wait-limit`"},
 		{"finished jobs that a pool keeps", fmt.Sprintf("%s, for %s", number(int64(pool.KeepJobs)), inWords(pool.KeepFor)), poolFlag("keep-jobs", "keep-for")},
 		{"life of a request key", inWords(fsm.KeyWindow), ""},
 		{"request keys of a client", number(fsm.MaxKeys), ""},

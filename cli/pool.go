@@ -37,6 +37,8 @@ func poolFlags(fs *pflag.FlagSet, p *pb.PoolConfig) {
 	fs.Int64Var(&p.KeepJobs, "keep-jobs", 0, "finished jobs kept (default 10000)")
 	ms(&p.KeepForMs, "keep-for", "how long they are kept (default 720h)")
 	ms(&p.TimeLimitMs, "time-limit", "of a job that asks for none (default 1h)")
+	ms(&p.WaitLimitMs, "wait-limit", "time that a job may wait for a worker, each time that it waits, if it asks for no other (no limit when not given)")
+	fs.Int64Var(&p.MaxUrgentPerHour, "max-urgent-per-hour", 0, "urgent jobs of one client in an hour, which begins with the first of them (no limit when not given)")
 	fs.Var((*bytesize.Size)(&p.LogLimitBytes), "log-limit", "most of one job's log, such as 1GiB (256MiB when not given)")
 	ms(&p.CachedCostMs, "cached-cost", "assumed cost of a job whose cache hint is known (default 10s)")
 	ms(&p.UncachedCostMs, "uncached-cost", "assumed cost of any other job (default 10m)")

@@ -56,8 +56,14 @@ func showPool(t *ui.Table, p *pb.Pool) {
 	t.Row("lease TTL", ms(f.GetLeaseTtlMs()))
 	t.Row("attempts", fmt.Sprintf("%d, back-off from %s to %s", f.GetAttempts(), ms(f.GetBackoffMs()), ms(f.GetMaxBackoffMs())))
 	t.Row("queue", fmt.Sprintf("at most %d jobs, %d of one client", f.GetMaxQueued(), f.GetMaxQueuedPerClient()))
+	if n := f.GetMaxUrgentPerHour(); n > 0 {
+		t.Row("urgent", fmt.Sprintf("at most %d jobs of one client in an hour", n))
+	}
 	t.Row("kept", fmt.Sprintf("%d finished jobs, for %s", f.GetKeepJobs(), ms(f.GetKeepForMs())))
 	t.Row("limits", fmt.Sprintf("%s running time, %s of log", ms(f.GetTimeLimitMs()), ui.Size(f.GetLogLimitBytes())))
+	if n := f.GetWaitLimitMs(); n > 0 {
+		t.Row("waiting", "at most "+ms(n))
+	}
 	t.Row("costs", fmt.Sprintf("%s cached, %s uncached; learn %s, steal %s", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs()),
 		onOffWord(f.GetLearn()), onOffWord(f.GetSteal())))
 }

@@ -28,6 +28,7 @@ type submitOptions struct {
 	slots      uint32
 	labels     []string
 	timeout    time.Duration
+	wait       time.Duration
 	logLimit   int64
 	detach     bool
 	disconnect bool
@@ -76,6 +77,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
 	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
 	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
+	f.DurationVar(&o.wait, "wait-limit", 0, "time that it may wait for a worker, each time that it waits (the pool's limit when not given)")
 	f.Var((*bytesize.Size)(&o.logLimit), "log-limit", "how much of the log is kept, such as 1GiB (the pool's limit when not given)")
 	f.BoolVar(&o.detach, "detach", false, "print the job id and return at once")
 	f.BoolVar(&o.disconnect, "cancel-on-disconnect", false, "cancel the build when this command dies")
@@ -87,7 +89,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error) {
 	spec := &pb.JobSpec{
 		CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots,
-		TimeLimitMs: o.timeout.Milliseconds(), LogLimitBytes: o.logLimit,
+		TimeLimitMs: o.timeout.Milliseconds(), WaitLimitMs: o.wait.Milliseconds(), LogLimitBytes: o.logLimit,
 	}
 	if err := o.what.apply(e, spec, argv); err != nil {
 		return nil, err
@@ -105,6 +107,8 @@ func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error
 		return nil, usageError("--cancel-on-disconnect is of no use with --detach: nobody stays connected")
 	case o.timeout != 0 && o.timeout < time.Second:
 		return nil, usageError("--timeout %v: want at least 1s", o.timeout)
+	case o.wait < 0 || o.wait > 0 && o.wait < time.Second:
+		return nil, usageError("--wait-limit %v: want at least 1s", o.wait)
 	case o.repo != "" && len(o.commits) == 0:
 		return nil, usageError("--repo needs --commit: a build must say exactly what it builds")
 	case o.repo == "" && len(o.commits) > 0:
