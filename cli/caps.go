@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,10 +12,10 @@ import (
 )
 
 func newCap(e *env) *cobra.Command {
-	c := &cobra.Command{Use: "cap", Short: "Create, list and revoke capabilities", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "cap", Short: "Create, derive, list and revoke capabilities", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	e.addClientFlags(c)
-	c.AddCommand(newCapCreate(e), newCapList(e), newCapRevoke(e))
+	c.AddCommand(newCapCreate(e), newCapDerive(e), newCapList(e), newCapRevoke(e))
 	return c
 }
 
@@ -28,7 +29,8 @@ var capKinds = map[string]pb.CapabilityKind{
 
 func newCapCreate(e *env) *cobra.Command {
 	var req pb.CreateCapabilityRequest
-	var file string
+	var file, keysFrom string
+	var poolKeys []string
 	c := &cobra.Command{
 		Use:   "create admin|operator|worker|submit|read",
 		Short: "Create a capability; its secret is printed once and never kept",
@@ -42,10 +44,14 @@ func newCapCreate(e *env) *cobra.Command {
 			}
 			req.Kind = kind
 			return e.with(func(cl *client.Client) error {
+				finish, err := e.finishCap(c.Context(), cl, &req, keysFrom, poolKeys)
+				if err != nil {
+					return err
+				}
 				return e.mint(file, func(hash []byte) (*pb.NewCapability, error) {
 					req.TokenSha256 = hash
 					return cl.Admin().CreateCapability(c.Context(), &req)
-				})
+				}, finish...)
 			})
 		},
 	}
@@ -53,8 +59,31 @@ func newCapCreate(e *env) *cobra.Command {
 	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "limit it to this pool (worker: exactly one; submit, operator, read: any number, none means all)")
 	c.Flags().StringVar(&req.Note, "note", "", "what it is for")
 	c.Flags().StringVar(&file, "file", "", "write it to this new file, mode 0600, instead of printing it")
+	c.Flags().StringVar(&keysFrom, "keys-from", "", "worker capability of the pool whose keys the new worker gets too; they are not sent to the cluster")
+	c.Flags().StringArrayVar(&poolKeys, "pool-key", nil, "POOL=ID of the key that the pool's secrets are sealed to (submit; what the cluster says when not given)")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
 	return c
+}
+
+// finishCap says what a new capability gets that the cluster does not make.
+func (e *env) finishCap(ctx context.Context, cl *client.Client, req *pb.CreateCapabilityRequest, keysFrom string, poolKeys []string) ([]finisher, error) {
+	switch {
+	case keysFrom != "" && req.Kind != pb.CapabilityKind_CAPABILITY_WORKER:
+		return nil, usageError("--keys-from is for workers: others open no secrets")
+	case len(poolKeys) > 0 && req.Kind != pb.CapabilityKind_CAPABILITY_SUBMIT:
+		return nil, usageError("--pool-key is for submit capabilities: others seal no secrets")
+	case keysFrom != "":
+		pool := ""
+		if len(req.Pools) == 1 {
+			pool = req.Pools[0]
+		}
+		_, keys, err := workerCap("--keys-from", keysFrom, pool)
+		return []finisher{withKeys(keys...)}, err
+	case req.Kind == pb.CapabilityKind_CAPABILITY_SUBMIT:
+		pins, err := e.pinPools(ctx, cl, req.Pools, poolKeys)
+		return []finisher{pins}, err
+	}
+	return nil, nil
 }
 
 func newCapList(e *env) *cobra.Command {

@@ -24,6 +24,7 @@ func newClientAdd(e *env) *cobra.Command {
 	var file string
 	var noCap bool
 	var rate float64
+	var poolKeys []string
 	c := &cobra.Command{
 		Use: "add NAME", Short: "Add a client; its submit capability is printed once",
 		Example: "  weir client add ci --rate 20 --pool linux --file ci.cap",
@@ -38,12 +39,17 @@ func newClientAdd(e *env) *cobra.Command {
 					_, err := add(nil)
 					return e.done(err, "client %s is added", args[0])
 				}
-				return e.mint(file, add)
+				pins, err := e.pinPools(c.Context(), cl, req.Pools, poolKeys)
+				if err != nil {
+					return err
+				}
+				return e.mint(file, add, pins)
 			})
 		},
 	}
 	c.Flags().Float64Var(&rate, "rate", 1, "jobs it expects to run at once: its weight in fair sharing")
 	c.Flags().StringArrayVar(&req.Pools, "pool", nil, "a pool it may use (all when not given)")
+	c.Flags().StringArrayVar(&poolKeys, "pool-key", nil, "POOL=ID of the key that the pool's secrets are sealed to (what the cluster says when not given)")
 	c.Flags().StringVar(&file, "file", "", "write the capability to this new file, mode 0600, instead of printing it")
 	c.Flags().BoolVar(&noCap, "no-cap", false, "make no capability (an operator may not; an admin makes one later with weir cap create)")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)

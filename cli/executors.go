@@ -15,6 +15,7 @@ import (
 	"github.com/weirbuild/weir/workerd/custom"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
+	"github.com/weirbuild/weir/workerd/secretdir"
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
@@ -27,6 +28,7 @@ type engines struct {
 	jobUser *supervise.User // nil: the worker's own
 	runner  *supervise.Runner
 	source  *gitsource.Source
+	secrets *secretdir.Area // nil: jobs that run on the host can have none
 	log     hclog.Logger
 
 	obuilder obuilderEngine
@@ -120,7 +122,12 @@ func (x *engines) addCustom(env workerd.Env, executors map[string]executor.Execu
 func (x *engines) commands(env workerd.Env) (executor.Executor, error) { return x.openCommands(env) }
 
 func (x *engines) openCommands(env workerd.Env) (*command.Executor, error) {
+	var err error
+	if x.secrets, err = secretdir.Open(env.WorkDir); err != nil {
+		env.Logger.Warn("jobs with secrets will fail", "error", err)
+	}
 	return command.New(command.Config{
+		Secrets: x.secrets,
 		WorkDir: env.WorkDir, Runner: x.runner, Source: x.source, JobUser: x.jobUser, PassEnv: x.cfg.PassEnv,
 		Grace: x.cfg.Grace, Hide: []string{env.StateDir}, Log: env.Logger.Named("command"),
 	})
@@ -159,5 +166,8 @@ func (x *engines) close() {
 	x.obuilder.close()
 	if x.runner != nil {
 		x.runner.Close()
+	}
+	if x.secrets != nil {
+		x.secrets.Close()
 	}
 }

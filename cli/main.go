@@ -9,13 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weirbuild/weir/cli/ui"
-	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 )
 
@@ -137,16 +135,9 @@ func (e *env) addStaleFlag(c *cobra.Command) {
 
 // client makes a client of the cluster the caller named.
 func (e *env) client(o client.Options) (*client.Client, error) {
-	text := e.connect
-	if text == "" {
-		text = os.Getenv(capabilityEnv)
-	}
-	if text == "" {
-		return nil, usageError("no capability: give --connect FILE or set %s (an operator makes one with `weir cap create`)", capabilityEnv)
-	}
-	c, err := capability.From(text)
+	c, err := e.capability()
 	if err != nil {
-		return nil, usageError("read the capability: %w", err)
+		return nil, err
 	}
 	o.Agent = "weir/" + Version
 	return client.New(c, o)

@@ -16,15 +16,15 @@ import (
 // mint makes a capability. With a file, its secret is on this disk before the
 // cluster hears of it, in FILE.pending, and stays there unless the cluster
 // refused it: whatever happens in between, the same command makes the same
-// capability again.
-func (e *env) mint(file string, ask func(hash []byte) (*pb.NewCapability, error)) error {
+// capability again. finish adds to it what the cluster must not, or need not, know.
+func (e *env) mint(file string, ask func(hash []byte) (*pb.NewCapability, error), finish ...finisher) error {
 	if file == "" {
 		t := capability.NewToken()
 		made, err := ask(client.TokenHash(t))
 		if err != nil {
 			return err
 		}
-		return e.print(made, t)
+		return e.print(made, t, finish)
 	}
 	pending := file + ".pending"
 	t, err := pendingToken(file, pending)
@@ -38,7 +38,7 @@ func (e *env) mint(file string, ask func(hash []byte) (*pb.NewCapability, error)
 	case err != nil:
 		return fmt.Errorf("%w\nThe same command goes on where this one stopped, with the secret in %s", err, pending)
 	}
-	if err := e.keep(made, t, file); err != nil {
+	if err := e.keep(made, t, file, finish); err != nil {
 		return fmt.Errorf("capability %s is made, but %w; when that is mended the same command writes it, with the secret in %s", made.Capability.Id, err, pending)
 	}
 	return os.Remove(pending)
@@ -67,8 +67,21 @@ func pendingToken(file, pending string) (capability.Token, error) {
 	return t, nil
 }
 
-func (e *env) print(made *pb.NewCapability, t capability.Token) error {
+// finisher adds to a capability.
+type finisher func(capability.Capability) (capability.Capability, error)
+
+func assemble(made *pb.NewCapability, t capability.Token, finish []finisher) (capability.Capability, error) {
 	c, err := client.Assemble(made, t)
+	for _, f := range finish {
+		if err == nil {
+			c, err = f(c)
+		}
+	}
+	return c, err
+}
+
+func (e *env) print(made *pb.NewCapability, t capability.Token, finish []finisher) error {
+	c, err := assemble(made, t, finish)
 	if err != nil {
 		return err
 	}
@@ -76,8 +89,8 @@ func (e *env) print(made *pb.NewCapability, t capability.Token) error {
 	return err
 }
 
-func (e *env) keep(made *pb.NewCapability, t capability.Token, file string) error {
-	c, err := client.Assemble(made, t)
+func (e *env) keep(made *pb.NewCapability, t capability.Token, file string, finish []finisher) error {
+	c, err := assemble(made, t, finish)
 	if err != nil {
 		return err
 	}

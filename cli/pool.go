@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ func newPool(e *env) *cobra.Command {
 	c := &cobra.Command{Use: "pool", Short: "Create, list, show, change, pause and delete pools", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	e.addClientFlags(c)
-	c.AddCommand(newPoolCreate(e), newPoolList(e), newPoolShow(e), newPoolSet(e),
+	c.AddCommand(newPoolCreate(e), newPoolList(e), newPoolShow(e), newPoolSet(e), newPoolRotateKey(e),
 		newPoolPause(e), newPoolUnpause(e), newPoolDelete(e))
 	return c
 }
@@ -93,6 +94,9 @@ func newPoolCreate(e *env) *cobra.Command {
 	var noCap bool
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Create a pool and the capability of its workers",
+		Long: "Create a pool and the capability of its workers. In the capability is the pool's key, which is made here and\n" +
+			"never sent to the cluster: it opens the secrets of jobs. More capabilities with the key are made from this one:\n" +
+			"see `weir cap derive`.",
 		Example: "  weir pool create linux --worker-cap linux-worker.cap",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -105,7 +109,19 @@ func newPoolCreate(e *env) *cobra.Command {
 					_, err := create(nil)
 					return e.done(err, "pool %s is created", args[0])
 				}
-				return e.mint(capFile, create)
+				key, forget, err := pendingKey(capFile)
+				if err != nil {
+					return err
+				}
+				config.Recipient = key.Recipient()
+				err = e.mint(capFile, create, withKeys(key))
+				if err == nil {
+					e.say("secrets of jobs in pool %s are sealed to key %s", args[0], key.ID())
+				}
+				if err == nil || client.Refused(err) {
+					return errors.Join(err, forget())
+				}
+				return err
 			})
 		},
 	}

@@ -35,6 +35,7 @@ type submitOptions struct {
 	retryFor   time.Duration
 	requestKey string
 	onBehalf   string
+	secrets    secretOptions
 	what       kindOptions
 }
 
@@ -74,6 +75,7 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.repo, "repo", "", "git repository to check out (http, https, git or ssh)")
 	f.StringArrayVar(&o.commits, "commit", nil, "full hash of the commit to check out; more are merged onto the first")
 	o.what.addFlags(f)
+	o.secrets.addFlags(f)
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
 	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
 	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
@@ -134,6 +136,13 @@ func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
 	if err != nil {
 		return err
 	}
+	secrets, err := o.secrets.read(e)
+	if err == nil {
+		err = checkUse(req.Spec, o.what.needs, secrets)
+	}
+	if err != nil {
+		return err
+	}
 	cl, err := e.client(client.Options{Patience: o.retryFor, Notice: func(line string) { e.say("%s", line) }})
 	if err != nil {
 		return err
@@ -144,6 +153,9 @@ func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {
 
 	ctx, giveUp := context.WithCancelCause(c.Context())
 	defer giveUp(nil)
+	if err := o.secrets.seal(ctx, e, cl, req, secrets); err != nil {
+		return err
+	}
 	reply, err := submitOrInterrupt(ctx, cl, req, interrupts, giveUp)
 	if err != nil {
 		return err

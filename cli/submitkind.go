@@ -25,6 +25,7 @@ type kindOptions struct {
 	memory  int64
 
 	obuilder string
+	needs    []string // secrets of the spec
 
 	dockerfile string
 	fromFile   string
@@ -172,9 +173,7 @@ func (o *kindOptions) setOBuilder(e *env, spec *pb.JobSpec) error {
 	if err != nil {
 		return err
 	}
-	if ids := s.Secrets(); len(ids) > 0 {
-		return usageError("%s: the spec needs secrets (%s), which jobs cannot carry: build it with `weir obuilder build`", o.obuilder, strings.Join(ids, ", "))
-	}
+	o.needs = s.Secrets()
 	spec.Kind = &pb.JobSpec_Obuilder{Obuilder: &pb.ObuilderJob{Spec: text}}
 	spec.Labels = append(spec.Labels, &pb.Label{Name: workerd.OBuilderLabel, Value: "yes"})
 	return nil

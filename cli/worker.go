@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/weirbuild/weir/workerd"
@@ -21,6 +24,7 @@ func newWorker(e *env) *cobra.Command {
 		Short: "Run a build worker; check its machine; list, show, pause and drain workers",
 		Long: "Run a build worker. It dials any address of its capability and follows the cluster's leader from there.\n" +
 			"SIGTERM drains it: no new builds, running ones end; a second SIGTERM kills them, and they run elsewhere.\n" +
+			"SIGHUP makes it read its capability's file again, for a new key of the pool: no build is lost.\n" +
 			"Every flag is also a key of the --config file and an environment variable: --state-dir is state-dir and\n" +
 			"WEIR_STATE_DIR.\n\n" +
 			"Exit codes: 0 drained or stopped, 2 wrong configuration, 4 the cluster will never let this worker in,\n7 anything else.",
@@ -56,6 +60,7 @@ func runWorker(c *cobra.Command, e *env, x *engines) error {
 	var background sync.WaitGroup
 	background.Go(func() { x.maintain(upkeep) })
 	background.Go(func() { x.obuilder.maintain(upkeep) })
+	background.Go(func() { reloadOnHangup(upkeep, w, x.log) })
 	defer func() { endUpkeep(); background.Wait() }()
 	interrupts := listen()
 	defer interrupts.stop()
@@ -78,4 +83,21 @@ func runWorker(c *cobra.Command, e *env, x *engines) error {
 		return &codedError{exitRefused, err}
 	}
 	return err
+}
+
+// reloadOnHangup makes the worker read its capability again at each SIGHUP.
+func reloadOnHangup(ctx context.Context, w *workerd.Worker, log hclog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			if err := w.Reload(); err != nil {
+				log.Error("the worker goes on with what it has", "error", err)
+			}
+		}
+	}
 }

@@ -49,7 +49,7 @@ func TestOBuilderJobs(t *testing.T) {
 	a := build(`(run (shell "exit 9"))`).wait()
 	w.refused(a, 1, "line 2: the command exited with code 9")
 	w.refused(build(`(rnu x)`).wait(), 2, "job.spec:2:1: unknown operation rnu")
-	w.refused(build(`(run (secrets (pw (target /pw))) (shell true))`).wait(), 2, "needs secrets (pw)")
+	w.refused(build(`(run (secrets (pw (target /pw))) (shell true))`).wait(), 2, "the spec needs secret pw")
 	w.refused(build(`(copy (src f) (dst /f))`).wait(), 1, "there is no context to copy from")
 
 	slow := build(`(run (shell "echo begun; sleep 100000"))`)

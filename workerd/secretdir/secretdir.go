@@ -79,6 +79,9 @@ func (a *Area) checkOwner() error {
 	return nil
 }
 
+// Close removes the area, if no attempt has anything in it.
+func (a *Area) Close() { _ = os.Remove(a.dir) } // what is left is removed by the next Open
+
 // Dir is the area's directory, which other jobs must not see.
 func (a *Area) Dir() string { return a.dir }
 
