@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,9 @@ import (
 type jobsOptions struct {
 	pool, client string
 	state        string
+	hint         string
+	repo, commit string
+	since        time.Duration
 	limit        uint32
 	before       uint64
 }
@@ -40,27 +44,52 @@ func newJobs(e *env) *cobra.Command {
 	e.addStaleFlag(c)
 	c.Flags().StringVar(&o.pool, "pool", "", "only of this pool")
 	c.Flags().StringVar(&o.client, "client", "", "only of this client")
-	c.Flags().StringVar(&o.state, "state", "", "only queued, running or settled ones")
+	c.Flags().StringVar(&o.state, "state", "", "only queued, running, settled or failed ones (settled, and neither succeeded nor cancelled)")
+	c.Flags().StringVar(&o.hint, "cache-hint", "", "only with this cache hint")
+	c.Flags().StringVar(&o.repo, "repo", "", "only of this repository, by its URL")
+	c.Flags().StringVar(&o.commit, "commit", "", "only of this commit, or of one that begins so")
+	c.Flags().DurationVar(&o.since, "since", 0, "only those submitted within so long, such as 2h")
 	c.Flags().Uint32Var(&o.limit, "limit", 20, "how many at most (1,000 is the most)")
 	c.Flags().Uint64Var(&o.before, "before", 0, "only ids below this one: the next page")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
-	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"queued", "running", "settled"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"queued", "running", "settled", "failed"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
-func runJobs(c *cobra.Command, e *env, o jobsOptions) error {
+func (o *jobsOptions) request(e *env) (*pb.ListJobsRequest, error) {
+	req := &pb.ListJobsRequest{
+		Pool: o.pool, Client: o.client, CacheHint: o.hint, Repository: o.repo, Commit: o.commit, MaxAgeMs: o.since.Milliseconds(),
+		Limit: o.limit, Before: o.before, Stale: e.stale,
+	}
 	states, ok := jobStates[o.state]
-	if !ok {
-		return usageError("unknown state %q: use queued, running or settled", o.state)
+	switch {
+	case o.since < 0:
+		return nil, usageError("--since %v: want a time above 0, such as 2h", o.since)
+	case o.state == "failed":
+		req.Outcomes = failures
+	case !ok:
+		return nil, usageError("unknown state %q: use queued, running, settled or failed", o.state)
+	}
+	req.States = states
+	return req, nil
+}
+
+// failures are the ends of a job that are neither success nor cancellation.
+var failures = []pb.OutcomeKind{
+	pb.OutcomeKind_OUTCOME_FAILED, pb.OutcomeKind_OUTCOME_TIMED_OUT, pb.OutcomeKind_OUTCOME_LOST, pb.OutcomeKind_OUTCOME_WORKER_ERROR,
+}
+
+func runJobs(c *cobra.Command, e *env, o jobsOptions) error {
+	req, err := o.request(e)
+	if err != nil {
+		return err
 	}
 	out, err := e.printer()
 	if err != nil {
 		return err
 	}
 	return e.with(func(cl *client.Client) error {
-		list, err := cl.Jobs().ListJobs(c.Context(), &pb.ListJobsRequest{
-			Pool: o.pool, Client: o.client, States: states, Limit: o.limit, Before: o.before, Stale: e.stale,
-		})
+		list, err := cl.Jobs().ListJobs(c.Context(), req)
 		if err != nil {
 			return err
 		}

@@ -33,8 +33,12 @@ type Filter struct {
 	Pool   string        // empty: every pool
 	Client string        // empty: every client
 	States []pb.JobState // empty: every state
-	Before JobID         // only ids below this; 0: from the newest
-	Limit  int           // at most so many; 0: 50
+	Hint   string        // empty: every cache hint
+	Since  int64         // submitted then or later; 0: ever
+	// Also, if it is not nil, says which of those jobs are meant. It must be quick.
+	Also   func(*Job) bool
+	Before JobID // only ids below this; 0: from the newest
+	Limit  int   // at most so many; 0: 50
 }
 
 // maxScan bounds the records that one call of Jobs looks at.
@@ -53,6 +57,9 @@ func (s *State) Jobs(f Filter) (page []*Job, next JobID) {
 		if len(page) == limit || scanned == maxScan {
 			return page, next
 		}
+		if j.Submitted < f.Since {
+			break // and so are all that are older
+		}
 		scanned++
 		next = j.ID
 		if f.matches(j) {
@@ -65,7 +72,9 @@ func (s *State) Jobs(f Filter) (page []*Job, next JobID) {
 func (f *Filter) matches(j *Job) bool {
 	return (f.Pool == "" || f.Pool == j.Pool) &&
 		(f.Client == "" || f.Client == j.Client) &&
-		(len(f.States) == 0 || slices.Contains(f.States, j.State))
+		(f.Hint == "" || f.Hint == j.Hint) &&
+		(len(f.States) == 0 || slices.Contains(f.States, j.State)) &&
+		(f.Also == nil || f.Also(j))
 }
 
 func (s *State) newestFirst(f Filter) iter.Seq[*Job] {

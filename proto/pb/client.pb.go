@@ -303,6 +303,11 @@ type ListJobsRequest struct {
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`   // default 50, at most 1,000
 	Before        uint64                 `protobuf:"varint,5,opt,name=before,proto3" json:"before,omitempty"` // ids below this; newest first
 	Stale         bool                   `protobuf:"varint,6,opt,name=stale,proto3" json:"stale,omitempty"`
+	CacheHint     string                 `protobuf:"bytes,7,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`
+	Repository    string                 `protobuf:"bytes,8,opt,name=repository,proto3" json:"repository,omitempty"`                               // its URL, as the job has it
+	Commit        string                 `protobuf:"bytes,9,opt,name=commit,proto3" json:"commit,omitempty"`                                       // one of its commits, or the beginning of one
+	MaxAgeMs      int64                  `protobuf:"varint,10,opt,name=max_age_ms,json=maxAgeMs,proto3" json:"max_age_ms,omitempty"`               // since the submit
+	Outcomes      []OutcomeKind          `protobuf:"varint,11,rep,packed,name=outcomes,proto3,enum=weir.v1.OutcomeKind" json:"outcomes,omitempty"` // settled so
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +382,41 @@ func (x *ListJobsRequest) GetStale() bool {
 		return x.Stale
 	}
 	return false
+}
+
+func (x *ListJobsRequest) GetCacheHint() string {
+	if x != nil {
+		return x.CacheHint
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetMaxAgeMs() int64 {
+	if x != nil {
+		return x.MaxAgeMs
+	}
+	return 0
+}
+
+func (x *ListJobsRequest) GetOutcomes() []OutcomeKind {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
 }
 
 type ListJobsReply struct {
@@ -1005,14 +1045,24 @@ const file_weir_v1_client_proto_rawDesc = "" +
 	"\x05retry\x18\x03 \x01(\bR\x05retry\"5\n" +
 	"\rGetJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05stale\x18\x02 \x01(\bR\x05stale\"\xac\x01\n" +
+	"\x05stale\x18\x02 \x01(\bR\x05stale\"\xd3\x02\n" +
 	"\x0fListJobsRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\x12)\n" +
 	"\x06states\x18\x03 \x03(\x0e2\x11.weir.v1.JobStateR\x06states\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
 	"\x06before\x18\x05 \x01(\x04R\x06before\x12\x14\n" +
-	"\x05stale\x18\x06 \x01(\bR\x05stale\"R\n" +
+	"\x05stale\x18\x06 \x01(\bR\x05stale\x12\x1d\n" +
+	"\n" +
+	"cache_hint\x18\a \x01(\tR\tcacheHint\x12\x1e\n" +
+	"\n" +
+	"repository\x18\b \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06commit\x18\t \x01(\tR\x06commit\x12\x1c\n" +
+	"\n" +
+	"max_age_ms\x18\n" +
+	" \x01(\x03R\bmaxAgeMs\x120\n" +
+	"\boutcomes\x18\v \x03(\x0e2\x14.weir.v1.OutcomeKindR\boutcomes\"R\n" +
 	"\rListJobsReply\x12 \n" +
 	"\x04jobs\x18\x01 \x03(\v2\f.weir.v1.JobR\x04jobs\x12\x1f\n" +
 	"\vnext_before\x18\x02 \x01(\x04R\n" +
@@ -1098,41 +1148,42 @@ var file_weir_v1_client_proto_goTypes = []any{
 	(*JobSpec)(nil),             // 15: weir.v1.JobSpec
 	(*RequestKey)(nil),          // 16: weir.v1.RequestKey
 	(JobState)(0),               // 17: weir.v1.JobState
-	(*Job)(nil),                 // 18: weir.v1.Job
-	(OutcomeKind)(0),            // 19: weir.v1.OutcomeKind
+	(OutcomeKind)(0),            // 18: weir.v1.OutcomeKind
+	(*Job)(nil),                 // 19: weir.v1.Job
 }
 var file_weir_v1_client_proto_depIdxs = []int32{
 	15, // 0: weir.v1.SubmitRequest.spec:type_name -> weir.v1.JobSpec
 	16, // 1: weir.v1.SubmitRequest.key:type_name -> weir.v1.RequestKey
 	2,  // 2: weir.v1.SubmitReply.error:type_name -> weir.v1.SubmitError
 	17, // 3: weir.v1.ListJobsRequest.states:type_name -> weir.v1.JobState
-	18, // 4: weir.v1.ListJobsReply.jobs:type_name -> weir.v1.Job
-	18, // 5: weir.v1.ExplainReply.job:type_name -> weir.v1.Job
-	18, // 6: weir.v1.JobEvent.job:type_name -> weir.v1.Job
-	19, // 7: weir.v1.SettledJobs.outcomes:type_name -> weir.v1.OutcomeKind
-	0,  // 8: weir.v1.JobService.Submit:input_type -> weir.v1.SubmitRequest
-	0,  // 9: weir.v1.JobService.SubmitStream:input_type -> weir.v1.SubmitRequest
-	3,  // 10: weir.v1.JobService.GetJob:input_type -> weir.v1.GetJobRequest
-	4,  // 11: weir.v1.JobService.ListJobs:input_type -> weir.v1.ListJobsRequest
-	6,  // 12: weir.v1.JobService.Explain:input_type -> weir.v1.ExplainRequest
-	8,  // 13: weir.v1.JobService.Cancel:input_type -> weir.v1.CancelRequest
-	9,  // 14: weir.v1.JobService.Watch:input_type -> weir.v1.WatchRequest
-	11, // 15: weir.v1.JobService.ReadLog:input_type -> weir.v1.ReadLogRequest
-	13, // 16: weir.v1.JobService.WatchSettled:input_type -> weir.v1.WatchSettledRequest
-	1,  // 17: weir.v1.JobService.Submit:output_type -> weir.v1.SubmitReply
-	1,  // 18: weir.v1.JobService.SubmitStream:output_type -> weir.v1.SubmitReply
-	18, // 19: weir.v1.JobService.GetJob:output_type -> weir.v1.Job
-	5,  // 20: weir.v1.JobService.ListJobs:output_type -> weir.v1.ListJobsReply
-	7,  // 21: weir.v1.JobService.Explain:output_type -> weir.v1.ExplainReply
-	18, // 22: weir.v1.JobService.Cancel:output_type -> weir.v1.Job
-	10, // 23: weir.v1.JobService.Watch:output_type -> weir.v1.JobEvent
-	12, // 24: weir.v1.JobService.ReadLog:output_type -> weir.v1.LogData
-	14, // 25: weir.v1.JobService.WatchSettled:output_type -> weir.v1.SettledJobs
-	17, // [17:26] is the sub-list for method output_type
-	8,  // [8:17] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	18, // 4: weir.v1.ListJobsRequest.outcomes:type_name -> weir.v1.OutcomeKind
+	19, // 5: weir.v1.ListJobsReply.jobs:type_name -> weir.v1.Job
+	19, // 6: weir.v1.ExplainReply.job:type_name -> weir.v1.Job
+	19, // 7: weir.v1.JobEvent.job:type_name -> weir.v1.Job
+	18, // 8: weir.v1.SettledJobs.outcomes:type_name -> weir.v1.OutcomeKind
+	0,  // 9: weir.v1.JobService.Submit:input_type -> weir.v1.SubmitRequest
+	0,  // 10: weir.v1.JobService.SubmitStream:input_type -> weir.v1.SubmitRequest
+	3,  // 11: weir.v1.JobService.GetJob:input_type -> weir.v1.GetJobRequest
+	4,  // 12: weir.v1.JobService.ListJobs:input_type -> weir.v1.ListJobsRequest
+	6,  // 13: weir.v1.JobService.Explain:input_type -> weir.v1.ExplainRequest
+	8,  // 14: weir.v1.JobService.Cancel:input_type -> weir.v1.CancelRequest
+	9,  // 15: weir.v1.JobService.Watch:input_type -> weir.v1.WatchRequest
+	11, // 16: weir.v1.JobService.ReadLog:input_type -> weir.v1.ReadLogRequest
+	13, // 17: weir.v1.JobService.WatchSettled:input_type -> weir.v1.WatchSettledRequest
+	1,  // 18: weir.v1.JobService.Submit:output_type -> weir.v1.SubmitReply
+	1,  // 19: weir.v1.JobService.SubmitStream:output_type -> weir.v1.SubmitReply
+	19, // 20: weir.v1.JobService.GetJob:output_type -> weir.v1.Job
+	5,  // 21: weir.v1.JobService.ListJobs:output_type -> weir.v1.ListJobsReply
+	7,  // 22: weir.v1.JobService.Explain:output_type -> weir.v1.ExplainReply
+	19, // 23: weir.v1.JobService.Cancel:output_type -> weir.v1.Job
+	10, // 24: weir.v1.JobService.Watch:output_type -> weir.v1.JobEvent
+	12, // 25: weir.v1.JobService.ReadLog:output_type -> weir.v1.LogData
+	14, // 26: weir.v1.JobService.WatchSettled:output_type -> weir.v1.SettledJobs
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_client_proto_init() }

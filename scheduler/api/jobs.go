@@ -50,6 +50,9 @@ func (s *Server) ListJobs(ctx context.Context, req *pb.ListJobsRequest) (*pb.Lis
 	if err != nil {
 		return nil, err
 	}
+	if req.MaxAgeMs > 0 {
+		filter.Since = max(s.Store.Now()-req.MaxAgeMs, 0)
+	}
 	var page []*fsm.Job
 	var next fsm.JobID
 	if err := s.read(ctx, req.Stale, func(st *fsm.State) { page, next = st.Jobs(filter) }); err != nil {
@@ -74,7 +77,7 @@ func (s *Server) ListJobs(ctx context.Context, req *pb.ListJobsRequest) (*pb.Lis
 func listFilter(id auth.Identity, req *pb.ListJobsRequest) (fsm.Filter, error) {
 	f := fsm.Filter{
 		Pool: req.Pool, Client: req.Client, States: req.States,
-		Before: fsm.JobID(req.Before), Limit: int(min(req.Limit, maxPage)),
+		Before: fsm.JobID(req.Before), Limit: int(min(req.Limit, maxPage)), Hint: req.CacheHint, Also: alsoOf(req),
 	}
 	if id.Kind == auth.Submit {
 		client, err := id.SubmitsFor(req.Client)

@@ -99,10 +99,12 @@ func (m *Model) diffHints(s *fsm.State, name string) error {
 func (m *Model) diffPages(s *fsm.State) error {
 	for _, f := range []fsm.Filter{
 		{Limit: 7}, {Client: "client1", Limit: 3}, {Pool: "pool2", Limit: 5},
+		{Hint: "hint2", Limit: 2}, {Since: m.now - 30_000, Limit: 3}, {Also: func(j *fsm.Job) bool { return j.Urgent }, Limit: 2},
 		{Pool: "pool1", Client: "client2"}, {States: states(settled, running), Limit: 4},
 	} {
 		want := m.those(func(j *fsm.Job) bool {
 			return (f.Pool == "" || f.Pool == j.Pool) && (f.Client == "" || f.Client == j.Client) &&
+				(f.Hint == "" || f.Hint == j.Hint) && j.Submitted >= f.Since && (f.Also == nil || f.Also(j)) &&
 				(f.States == nil || slices.Contains(f.States, j.State))
 		})
 		slices.Reverse(want)
