@@ -34,6 +34,13 @@ func TestSandboxJobs(t *testing.T) {
 	w.refused(w.begin(ci, "submit", "--pool", "images", "--image", "busybox").wait(), 2, "needs a command")
 	w.refused(w.begin(ci, "submit", "--pool", "images", "--memory", "1GiB", "--", "true").wait(), 2, "--memory has no effect with a command")
 
+	// A line of a gigabyte harms nobody: the log is cut off, and the job goes on.
+	a = run("dd if=/dev/zero bs=1048576 count=1024; exit 4", "--log-limit", "1MiB").wait()
+	w.refused(a, 1, "the program exited with code 4")
+	if len(a.out) > 2<<20 {
+		t.Errorf("%d bytes of a log that is limited to 1 MiB", len(a.out))
+	}
+
 	slow := run("trap 'echo tidied; exit' TERM; echo begun; while :; do sleep 0.1; done")
 	w.until("the command to run", func() bool { return slow.out.has("\nbegun\n") })
 	slow.signal(syscall.SIGINT)

@@ -35,7 +35,7 @@ func TestBuildKit(t *testing.T) {
 	b, daemon := buildkitBench(t)
 	for name, test := range map[string]func(*bench){
 		"context": fromContext, "choices": choices, "push": push, "caches": caches, "failures": failures, "retries": retries,
-		"cancel": cancel, "big line": bigLine,
+		"cancel": cancel, "background": background, "big line": bigLine,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.in(t)) })
 	}
@@ -146,6 +146,13 @@ func retries(b *bench) {
 func cancel(b *bench) {
 	marker := fmt.Sprintf("sleep 1%09d", os.Getpid())
 	b.cancelled(contents("FROM busybox\nRUN trap '' TERM INT; echo begun; "+marker+"\n"), "\nbegun\n")
+	b.until("the step's process to end", func() bool { return !runs(marker) })
+}
+
+// background: what a step leaves behind ends with it.
+func background(b *bench) {
+	marker := fmt.Sprintf("sleep 3%09d", os.Getpid())
+	b.builds(nil, contents("FROM busybox\nRUN (setsid "+marker+" &); echo left\n"), "left\n")
 	b.until("the step's process to end", func() bool { return !runs(marker) })
 }
 

@@ -258,8 +258,8 @@ func (c *counter) Write(p []byte) (int, error) {
 // bigLine: output has no lines that are too long.
 func bigLine(s *suite) {
 	var n counter
-	exit, err := s.sandbox.Run(s.Context(), s.root, shell("dd if=/dev/zero bs=1048576 count=64 2>/dev/null"), &n)
-	if err != nil || exit.Code != 0 || n != 64<<20 {
+	exit, err := s.sandbox.Run(s.Context(), s.root, shell("dd if=/dev/zero bs=1048576 count=1024 2>/dev/null"), &n)
+	if err != nil || exit.Code != 0 || n != 1<<30 {
 		s.Errorf("%+v, %v, %d bytes", exit, err, n)
 	}
 }
