@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/weirbuild/weir/cli.Version=$(VERSION)
 TESTFLAGS ?= -timeout 9m
 
-.PHONY: help build demo test race check lint fmt proto proto-check examples bench engines deps clean
+.PHONY: help build demo test race check lint fmt proto proto-check examples bench selftest engines base-image deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ bench: build ## measure everything against its limit; takes some minutes
 
 engines: ## get BuildKit and Docker for tests that run as root; some minutes, once
 	@.ci/engines
+
+selftest: deps engines base-image ## let weir build weir, on Debian; some minutes
+	WEIR_SELFTEST=1 $(GO) test $(TESTFLAGS) ./cli/selftest
+
+base-image: ## make the Debian image on which weir builds itself; a minute or two, once
+	@.ci/base-image >/dev/null
 
 deps: ## install what tests and demo need besides Go: git, iproute2, iptables, runc, busybox
 	@.ci/deps
