@@ -196,6 +196,9 @@ func serveGolang(t *testing.T) (host string) {
 	dir := filepath.Join(cache, "weir", "base-bookworm-"+runtime.Version())
 	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH,
 		Config: v1.Config{Env: []string{"PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, file := range []string{"debian.tar.gz", "go.tar.gz"} {
 		path := filepath.Join(dir, file)
 		if _, err := os.Stat(path); err != nil {
