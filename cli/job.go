@@ -12,10 +12,10 @@ import (
 )
 
 func newJob(e *env) *cobra.Command {
-	c := &cobra.Command{Use: "job", Short: "Show, explain or cancel one job", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "job", Short: "Show, explain, cancel a job; run jobs again", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	e.addClientFlags(c)
-	c.AddCommand(newJobShow(e), newJobExplain(e), newJobCancel(e))
+	c.AddCommand(newJobShow(e), newJobExplain(e), newJobCancel(e), newJobRerun(e))
 	return c
 }
 

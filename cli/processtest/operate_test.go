@@ -17,6 +17,7 @@ func TestOperating(t *testing.T) {
 	w.client("tests")
 	t.Run("drain", func(t *testing.T) { testDrainCommand(w.in(t)) })
 	t.Run("pool-pause", func(t *testing.T) { testPoolPause(w.in(t)) })
+	t.Run("rerun", func(t *testing.T) { testRerun(w.in(t)) })
 	t.Run("evict", func(t *testing.T) { testEvict(w.in(t)) })
 }
 
@@ -112,4 +113,34 @@ func testEvict(w *world) {
 		j.Attempts[0].Outcome.Message != "an operator took the job off the worker: new disk" {
 		w.t.Errorf("the evicted job: %v", j)
 	}
+}
+
+// testRerun: failed jobs are found and run again; those that are over only.
+func testRerun(w *world) {
+	capFile := w.pool("rerun", nil)
+	w.worker("rerun", "r1", capFile, 2)
+	run := func(code string, hint string) string {
+		a := w.weir(w.adminAt, "submit", "--client", "tests", "--pool", "rerun", "--cache-hint", hint, "--detach", "--", "sh", "-c", "exit "+code)
+		id := strings.TrimSpace(a.out)
+		w.until("the end of job "+id, func() bool { return strings.Contains(w.ok(w.adminAt, "job", "show", id), "settled") })
+		return id
+	}
+	good, bad, killed := run("0", "x"), run("3", "x"), run("137", "y")
+	if out := w.ok(w.adminAt, "jobs", "--pool", "rerun", "--state", "failed", "--cache-hint", "x", "--since", "1h"); !strings.Contains(out, "\n"+bad+" ") || strings.Contains(out, "\n"+good+" ") || strings.Contains(out, "\n"+killed+" ") {
+		w.t.Errorf("the failed jobs with hint x:\n%s", out)
+	}
+	if out := w.ok(w.adminAt, "job", "rerun", "--failed", "--since", "1h", "--pool", "rerun", "--exit-code", "137"); !strings.HasPrefix(out, killed+" runs again as ") || strings.Count(out, "\n") != 1 {
+		w.t.Errorf("the jobs that ended with 137: %q", out)
+	}
+	if out := w.ok(w.adminAt, "job", "rerun", "--failed", "--since", "1h", "--pool", "rerun", "--infrastructure"); out != "" {
+		w.t.Errorf("nothing was lost, and these run again: %q", out)
+	}
+	if out := w.ok(w.adminAt, "job", "rerun", good); !strings.HasPrefix(out, good+" runs again as ") {
+		w.t.Errorf("the named job: %q", out)
+	}
+	waits := w.waiting("rerun", "job")
+	w.refused(w.weir(w.adminAt, "job", "rerun", fmt.Sprint(waits)), 4, "once it is over")
+	w.refused(w.weir(w.adminAt, "job", "rerun", "--failed"), 2, "--since")
+	w.touch("job-1")
+	w.settled(waits)
 }
