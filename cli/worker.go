@@ -46,7 +46,7 @@ func newWorker(e *env) *cobra.Command {
 	x.docker.addFlags(c.Flags())
 	addConfigFlag(c.Flags())
 	c.AddCommand(newWorkerCheck(e), newWorkerList(e), newWorkerShow(e), newWorkerPause(e), newWorkerUnpause(e), newWorkerDrain(e),
-		newWorkerEvict(e), newWorkerForget(e))
+		newWorkerEvict(e), newWorkerExec(e), newWorkerForget(e))
 	return c
 }
 

@@ -64,6 +64,9 @@ func testDrainCommand(w *world) {
 	if j := w.job(waits); j.State != pb.JobState_JOB_STATE_QUEUED {
 		w.t.Errorf("the job that waits: %v", j)
 	}
+	if out := w.ok(w.adminAt, "worker", "exec", "drain", "--", "echo", "{}.example.org"); out != "w1.example.org\n" {
+		w.t.Errorf("exec: %q", out)
+	}
 	w.touch("waits-1")
 	w.ok(w.adminAt, "worker", "unpause", "drain", "--all")
 	w.settled(waits)
