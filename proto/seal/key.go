@@ -103,7 +103,7 @@ func CheckRecipient(text string) error {
 
 func parseRecipient(text string) (age.Recipient, error) {
 	if len(text) > maxRecipient {
-		return nil, errors.New("the recipient of a pool's secrets is too long for one: want age1...")
+		return nil, errors.New("the recipient of a pool's secrets is too long for one: want age1 and 58 characters more")
 	}
 	to, err := age.ParseX25519Recipient(text)
 	if err != nil {
