@@ -9,12 +9,14 @@ import (
 	"github.com/weirbuild/weir/workerd"
 	"github.com/weirbuild/weir/workerd/docker"
 	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/secretdir"
 )
 
 // dockerEngine is what a worker is told of the engine that builds Dockerfiles.
 type dockerEngine struct {
 	addr      string
 	allowPush []string
+	secrets   *secretdir.Area // nil: Docker jobs can have none
 }
 
 func (d *dockerEngine) addFlags(f *pflag.FlagSet) {
@@ -31,6 +33,10 @@ func (x *engines) dockerfiles(env workerd.Env) (executor.Executor, error) {
 		return nil, err
 	}
 	log.Info("builds Dockerfiles", "engine", what)
-	return docker.New(docker.Config{WorkDir: filepath.Join(env.WorkDir, "docker"), Engine: engine, Source: x.source, JobUser: x.jobUser,
+	work := filepath.Join(env.WorkDir, "docker")
+	if x.docker.secrets, err = secretdir.Open(work); err != nil {
+		log.Warn("jobs with secrets will fail", "error", err)
+	}
+	return docker.New(docker.Config{Secrets: x.docker.secrets, WorkDir: work, Engine: engine, Source: x.source, JobUser: x.jobUser,
 		AllowPush: x.docker.allowPush, Grace: x.cfg.Grace, Log: log})
 }

@@ -167,7 +167,9 @@ func (x *engines) close() {
 	if x.runner != nil {
 		x.runner.Close()
 	}
-	if x.secrets != nil {
-		x.secrets.Close()
+	for _, area := range []*secretdir.Area{x.secrets, x.docker.secrets} {
+		if area != nil {
+			area.Close()
+		}
 	}
 }

@@ -59,7 +59,7 @@ func (b *BuildKit) Build(ctx context.Context, r Request, out io.Writer) error {
 	if r.Job.GetSquash() {
 		return failed("this worker's engine is BuildKit, which cannot squash: build stages and copy from them, or use a worker with --docker=docker")
 	}
-	n := &narrator{out: out, kept: b.kept, sources: r.Sources}
+	n := &narrator{out: out, kept: b.kept, sources: r.Sources, hide: r.Hide}
 	args := b.arguments(r)
 	if r.Job.GetCacheTo() != "" {
 		args = append(args, "--export-cache", "type=registry,mode=max,ref="+r.Job.CacheTo)
@@ -102,6 +102,7 @@ func (b *BuildKit) arguments(r Request) []string {
 	for _, a := range r.Job.GetBuildArgs() {
 		args = append(args, "--opt", "build-arg:"+a.GetName()+"="+a.GetValue())
 	}
+	args = append(args, r.secretFlags()...)
 	for _, c := range r.Job.GetCacheFrom() {
 		args = append(args, "--import-cache", "type=registry,ref="+c)
 	}

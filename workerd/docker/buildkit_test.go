@@ -35,7 +35,7 @@ func TestBuildKit(t *testing.T) {
 	b, daemon := buildkitBench(t)
 	for name, test := range map[string]func(*bench){
 		"context": fromContext, "choices": choices, "push": push, "caches": caches, "failures": failures, "retries": retries,
-		"cancel": cancel, "background": background, "big line": bigLine,
+		"cancel": cancel, "secrets": secrets, "background": background, "big line": bigLine,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.in(t)) })
 	}

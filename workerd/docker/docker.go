@@ -24,6 +24,8 @@ import (
 	"github.com/weirbuild/weir/workerd/checkout"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
+	"github.com/weirbuild/weir/workerd/mask"
+	"github.com/weirbuild/weir/workerd/secretdir"
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
@@ -35,6 +37,7 @@ type Config struct {
 	JobUser   *supervise.User // who checks out; nil: the worker's own user
 	AllowPush []string        // repositories, with all below them, that jobs may push to
 	Grace     time.Duration   // for the engine's program, between SIGTERM and SIGKILL
+	Secrets   *secretdir.Area // where the secrets of jobs are put; nil: jobs with secrets fail
 	Backoff   time.Duration   // before the second try; doubled for each later one; 0: DefaultBackoff
 	Log       hclog.Logger
 }
@@ -115,10 +118,22 @@ func (e *Executor) build(ctx context.Context, a *checkout.Attempt, t executor.Ta
 	if r.Dockerfile, err = dockerfile(a, job); err != nil {
 		return "", err
 	}
-	if err := privateConfig(r.ConfigDir()); err != nil {
+	remove, hide, err := e.secretFiles(t, &r)
+	defer remove()
+	if err != nil {
 		return "", err
 	}
-	if err := e.persist(ctx, out, func() error { return e.cfg.Engine.Build(ctx, r, out) }); err != nil || job.Push == "" {
+	log := mask.New(out, hide...)
+	output, err := e.make(ctx, r, log)
+	if err := log.Flush(); err != nil {
+		return "", err
+	}
+	return output, masked(err, hide)
+}
+
+// make builds a request, and pushes the image where that is asked for.
+func (e *Executor) make(ctx context.Context, r Request, out io.Writer) (string, error) {
+	if err := e.persist(ctx, out, func() error { return e.cfg.Engine.Build(ctx, r, out) }); err != nil || r.Job.Push == "" {
 		return "", err
 	}
 	return e.push(ctx, r, out)
@@ -167,19 +182,6 @@ func dockerfile(a *checkout.Attempt, job *pb.DockerJob) (string, error) {
 		return "", fmt.Errorf("write Dockerfile: %w", err)
 	}
 	return file, nil
-}
-
-// privateConfig makes a configuration of the docker program that is the job's
-// alone. It holds no credentials: jobs cannot carry any yet.
-func privateConfig(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"auths":{}}`), 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("make docker configuration: %w", err)
-	}
-	return nil
 }
 
 // sources tells what else than the steps before it a step with files of the

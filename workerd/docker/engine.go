@@ -25,15 +25,23 @@ type Request struct {
 	Context    string // a directory that only the worker can reach
 	Dockerfile string // a file, in the context or not
 	Job        *pb.DockerJob
-	Sources    string // what the context and the arguments are made of
-	Scratch    string // a private directory of the build
+	Hide       [][]byte // values that nothing which is kept of the build may show
+	Sources    string   // what the context and the arguments are made of
+	Scratch    string   // a private directory of the build
+	Secrets    []string // ids of the secrets that the build's steps may ask for
+	SecretDir  string   // a private directory in memory, with a file for each; "": there are none
 
 	Grace func(cause error) time.Duration // see supervise.Command
 	Kill  <-chan struct{}
 }
 
 // ConfigDir is the private configuration directory of docker programs.
-func (r Request) ConfigDir() string { return filepath.Join(r.Scratch, "config") }
+func (r Request) ConfigDir() string {
+	if r.SecretDir != "" {
+		return filepath.Join(r.SecretDir, ".config") // no secret's id begins so
+	}
+	return filepath.Join(r.Scratch, "config")
+}
 
 // Failure says why a build failed for a reason of its own.
 type Failure struct {

@@ -3,6 +3,7 @@ package docker_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log"
@@ -26,6 +27,7 @@ import (
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
 	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
+	"github.com/weirbuild/weir/workerd/secretdir"
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
@@ -62,7 +64,17 @@ func newBench(t *testing.T, open func(*bench) docker.Engine) *bench {
 		t.Fatal(err)
 	}
 	work, engine := filepath.Join(b.dir, "work"), open(b)
-	b.executor, err = docker.New(docker.Config{WorkDir: work, Engine: engine, Source: source,
+	secrets, err := secretdir.Open(work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(secrets.Dir()); err != nil || len(left) != 0 {
+			t.Errorf("left in memory: %v, %v", left, err)
+		}
+		secrets.Close()
+	})
+	b.executor, err = docker.New(docker.Config{Secrets: secrets, WorkDir: work, Engine: engine, Source: source,
 		AllowPush: []string{b.registry.host + "/app", nowhere, "docker.io/someone"}, Grace: time.Minute, Backoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -90,10 +102,17 @@ type stumbling struct {
 	mu   sync.Mutex
 	left int
 	when func(*http.Request) bool
+	user string // who alone may write to /private; empty: everybody
+	pass string
 	real http.Handler
 }
 
 func (s *stumbling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.lets(r) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
+		return
+	}
 	if s.stumbles(r) {
 		http.Error(w, "stumbled", http.StatusInternalServerError)
 		return
@@ -112,6 +131,25 @@ func newStumbling(t *testing.T) *stumbling {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// lets says whether a request may be served: a private repository has one user.
+func (s *stumbling) lets(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, pass, _ := r.BasicAuth()
+	asks := r.URL.Path == "/v2/" || strings.Contains(r.URL.Path, "/private/") // Docker asks at /v2/ only whether it must log in
+	return s.user == "" || !asks || user == s.user && pass == s.pass
+}
+
+// private gives private repositories a user, and returns the docker configuration
+// with the credentials.
+func (s *stumbling) private(user, pass string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.user, s.pass = user, pass
+	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + pass))
+	return []byte(`{"auths":{"` + s.host + `":{"auth":"` + auth + `"}}}`)
 }
 
 // stumble makes the next n requests that when chooses fail.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weirbuild/weir/workerd/mask"
 )
 
 // progress is one of BuildKit's progress records, as far as it matters here.
@@ -33,6 +35,7 @@ type progress struct {
 // lines follow. It is an io.Writer for the program's whole output.
 type narrator struct {
 	out     io.Writer
+	hide    [][]byte  // values that what is kept must not show
 	kept    *stepLogs // nil: nothing is kept, and nothing replayed
 	sources string
 	quiet   bool // only look for errors
@@ -175,7 +178,7 @@ func (n *narrator) advance(s *stepState, started, completed, cached bool, fault 
 	case s.log.Len() > 0 && n.kept != nil:
 		s.over = true
 		n.identify(s)
-		return n.kept.save(s.key, n.sourcesOf(s), s.log.Bytes())
+		return n.kept.save(s.key, n.sourcesOf(s), []byte(mask.String(s.log.String(), n.hide...)))
 	}
 	return nil
 }

@@ -98,6 +98,10 @@ func (p *Program) Build(ctx context.Context, r Request, out io.Writer) error {
 	if modern {
 		args = append(args, "--progress", "plain")
 	}
+	if len(r.Secrets) > 0 && !modern {
+		return failed("Docker's classic builder cannot give secrets to steps: leave out --squash, or use a worker that has BuildKit")
+	}
+	args = append(args, r.secretFlags()...)
 	if job.GetSquash() {
 		args = append(args, "--squash")
 	}

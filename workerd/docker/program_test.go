@@ -30,7 +30,7 @@ func TestDocker(t *testing.T) {
 		return e
 	})
 	for name, test := range map[string]func(*bench){
-		"context": dockerContext, "classic": classic, "push": push, "failures": dockerFailures, "cancel": dockerCancel, "background": background, "retries": dockerRetries,
+		"context": dockerContext, "classic": classic, "push": push, "failures": dockerFailures, "cancel": dockerCancel, "secrets": secrets, "background": background, "retries": dockerRetries,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.in(t)) })
 	}
