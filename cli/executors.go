@@ -54,7 +54,7 @@ func (x *engines) build(env workerd.Env) (map[string]executor.Executor, error) {
 	}
 	x.source, err = gitsource.New(ctx, gitsource.Config{
 		Dir: filepath.Join(env.StateDir, "git"), Runner: x.runner, JobUser: x.jobUser, Env: gitEnvironment(),
-		Limit: x.cfg.GitCacheLimit, Log: env.Logger.Named("git"), Metrics: env.Registerer,
+		Credentials: x.cfg.GitCredentials, Limit: x.cfg.GitCacheLimit, Log: env.Logger.Named("git"), Metrics: env.Registerer,
 	})
 	if err != nil {
 		return nil, err

@@ -44,16 +44,17 @@ type Config struct {
 	WorkDir       string // empty: beside the state directory
 
 	// Tuning.
-	Grace         time.Duration
-	DrainWait     time.Duration
-	LogLimit      int64 // bytes; 0: the pool's alone
-	SpoolLimit    int64 // bytes
-	GitCacheLimit int64 // bytes; 0: none
-	MinFree       int64 // bytes; 0: any
-	MetricsListen string
-	MetricsPages  []string // NAME=URL
-	LogLevel      string
-	LogJSON       bool
+	Grace          time.Duration
+	DrainWait      time.Duration
+	LogLimit       int64  // bytes; 0: the pool's alone
+	SpoolLimit     int64  // bytes
+	GitCacheLimit  int64  // bytes; 0: none
+	GitCredentials string // a file; empty: none
+	MinFree        int64  // bytes; 0: any
+	MetricsListen  string
+	MetricsPages   []string // NAME=URL
+	LogLevel       string
+	LogJSON        bool
 
 	Version      string // announced to the cluster; not a flag
 	FeatureLevel uint32 // likewise
@@ -109,6 +110,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.Var((*bytesize.Size)(&c.LogLimit), "log-limit", "most of one job's log, where the pool allows more; 0: the pool's limit")
 	fs.Var((*bytesize.Size)(&c.SpoolLimit), "spool-limit", "most of all logs together that the cluster has not sealed yet; above it no new job starts, and logs are cut off")
 	fs.Var((*bytesize.Size)(&c.GitCacheLimit), "git-cache-limit", "most of all clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
+	fs.StringVar(&c.GitCredentials, "git-credentials", c.GitCredentials, "file of mode 0600 with the credentials of git servers, https://USER:PASSWORD@HOST on each line; every job of the pool can then check out what they can read (not as a submodule)")
 	fs.Var((*bytesize.Size)(&c.MinFree), "min-free", "how much must be free on the disks of --state-dir and --work-dir for new jobs to start; 0: no matter how little")
 	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz, one for each worker of a machine; empty: none")
 	fs.StringArrayVar(&c.MetricsPages, "metrics-page", c.MetricsPages, "NAME=URL of metrics on this machine's loopback that the cluster passes on as /pool/POOL/worker/WORKER/NAME; "+HostPage+" is "+DefaultHostPage+" unless it is given; may be repeated")

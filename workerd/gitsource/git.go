@@ -50,7 +50,7 @@ func (s *Source) git(ctx context.Context, c command) (said string, ok bool, err 
 	}
 	exit, err := s.run.Run(ctx, supervise.Command{
 		Argv:  append([]string{"git"}, c.args...),
-		Env:   slices.Concat(s.environment(), c.env),
+		Env:   slices.Concat(s.environment(c.user), c.env),
 		Dir:   c.dir,
 		User:  c.user,
 		Stdin: c.stdin,
@@ -69,7 +69,11 @@ func (s *Source) git(ctx context.Context, c command) (said string, ok bool, err 
 	return string(kept), exit.Ok(), nil
 }
 
-func (s *Source) environment() []string {
+func (s *Source) environment(user *supervise.User) []string {
+	settings := settings
+	if s.credentials != "" && user == nil { // what the job's user runs has no use for the worker's credentials
+		settings = append(slices.Clone(settings), helper(s.credentials))
+	}
 	env := []string{
 		"PATH=" + s.path,
 		"HOME=/nonexistent",

@@ -47,6 +47,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		(*before)(w, r)
 		return
 	}
+	s.answer(w, r)
+}
+
+// answer lets git answer.
+func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 	env := []string{"GIT_PROJECT_ROOT=" + s.root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"}
 	if s.newest.Load() {
 		env = append(env, "GIT_PROTOCOL="+r.Header.Get("Git-Protocol"))

@@ -9,8 +9,8 @@
 // that no job can read or write, where no hook, filter or configuration of a
 // repository is ever looked at.
 //
-// It refuses addresses and commits that Validate refuses. It holds no credentials
-// and keeps no checkout.
+// It refuses addresses and commits that Validate refuses. It keeps no checkout, and
+// no credentials: git reads them where the operator has put them.
 package gitsource
 
 import (
@@ -36,9 +36,12 @@ type Config struct {
 	Runner  *supervise.Runner
 	JobUser *supervise.User // nil: jobs run as the worker's own user
 	Env     []string        // "NAME=value" for every git: proxies, SSH_AUTH_SOCK
-	Limit   int64           // bytes of all clones that are not in use; 0: none
-	Log     hclog.Logger    // nil: nothing is logged
-	Metrics prometheus.Registerer
+	// Credentials is a file with the credentials of hosts, for the worker's own
+	// fetches, not for submodules; "": there are none. See checkCredentials.
+	Credentials string
+	Limit       int64        // bytes of all clones that are not in use; 0: none
+	Log         hclog.Logger // nil: nothing is logged
+	Metrics     prometheus.Registerer
 }
 
 // Request is the source of one job.
@@ -55,6 +58,9 @@ type Source struct {
 	path    string
 	env     []string
 	limit   int64
+
+	credentials string
+
 	log     hclog.Logger
 	metrics *metrics
 
@@ -64,9 +70,14 @@ type Source struct {
 // New makes the directory of the clones, checks that git is there, and prunes
 // what is over the limit.
 func New(ctx context.Context, c Config) (*Source, error) {
-	s := &Source{dir: c.Dir, run: c.Runner, jobUser: c.JobUser, env: c.Env, limit: c.Limit, log: c.Log, metrics: newMetrics(c.Metrics)}
+	s := &Source{dir: c.Dir, run: c.Runner, jobUser: c.JobUser, env: c.Env, limit: c.Limit, credentials: c.Credentials, log: c.Log, metrics: newMetrics(c.Metrics)}
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()
+	}
+	if s.credentials != "" {
+		if err := checkCredentials(s.credentials); err != nil {
+			return nil, err
+		}
 	}
 	git, err := exec.LookPath("git")
 	if err != nil {
