@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/proto/seal"
 	"github.com/weirbuild/weir/raftnode"
 	"github.com/weirbuild/weir/scheduler"
 	"github.com/weirbuild/weir/scheduler/api"
@@ -37,6 +38,7 @@ func TestReadmeHasTheLimits(t *testing.T) {
 		{"description of a job, encoded", sizeOf(fsm.MaxSpecBytes), ""},
 		{"its command", fmt.Sprintf("%s arguments, %s", number(api.MaxArgs), sizeOf(api.MaxArgBytes)), ""},
 		{"its environment", fmt.Sprintf("%s variables, %s", number(api.MaxEnv), sizeOf(api.MaxEnvBytes)), ""},
+		{"its secrets, sealed", fmt.Sprintf("%d, %s", seal.MaxSecrets, sizeOf(seal.MaxBytes)), ""},
 		{"its directory, its repository's URL", fmt.Sprintf("%s bytes, %s bytes", number(api.MaxDir), number(api.MaxURL)), ""},
 		{"its commits", number(api.MaxCommits), ""},
 		{"its labels, or a worker's", number(fsm.MaxLabels), ""},
