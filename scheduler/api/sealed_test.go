@@ -42,3 +42,35 @@ func TestSealedSecrets(t *testing.T) {
 		}
 	}
 }
+
+// A submit that is repeated seals anew, to another key after a rotation, and is still
+// the same; with a secret more it is another one.
+func TestARepeatedSealIsTheSameSubmit(t *testing.T) {
+	digest := func(secrets map[string][]byte) [32]byte {
+		t.Helper()
+		key, err := seal.NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := good()
+		if err := seal.Seal(key.Recipient(), "p", spec, secrets); err != nil {
+			t.Fatal(err)
+		}
+		text, err := marshal.Marshal(seal.WithoutBox(spec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := digestOf(spec, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	one := map[string][]byte{"a": []byte("1")}
+	if digest(one) != digest(one) {
+		t.Error("sealed again, it is another submit")
+	}
+	if digest(one) == digest(map[string][]byte{"a": []byte("1"), "b": []byte("2")}) {
+		t.Error("with one secret more it is the same submit")
+	}
+}

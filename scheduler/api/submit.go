@@ -54,7 +54,10 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 	if len(spec) > fsm.MaxSpecBytes {
 		return submission{}, invalid("the job's description is %d bytes, at most %d are allowed", len(spec), fsm.MaxSpecBytes)
 	}
-	digest := sha256.Sum256(spec)
+	digest, err := digestOf(req.Spec, spec)
+	if err != nil {
+		return submission{}, err
+	}
 	slots := max(req.Spec.Slots, 1)
 	worker, release := s.Leader.Suggest(req.Pool, client, req.Spec)
 	return submission{
@@ -84,6 +87,20 @@ func submitLevel(spec *pb.JobSpec) uint32 {
 // patienceLevel is the feature level from which waiting, and urgent jobs, can be
 // limited.
 const patienceLevel = 3
+
+// digestOf is what tells a repeated submit from another one. Neither the box of its
+// secrets counts, which is another one each time, nor the key, which may have been
+// rotated meanwhile.
+func digestOf(spec *pb.JobSpec, marshalled []byte) (sum [sha256.Size]byte, err error) {
+	if spec.Sealed != nil {
+		bare := proto.CloneOf(spec)
+		bare.Sealed = &pb.SealedSecrets{Ids: spec.Sealed.Ids}
+		if marshalled, err = marshal.Marshal(bare); err != nil {
+			return sum, invalid("the job's description cannot be stored: %v", err)
+		}
+	}
+	return sha256.Sum256(marshalled), nil
+}
 
 func checkSubmit(req *pb.SubmitRequest) error {
 	if err := fsm.ValidateName("pool", req.Pool); err != nil {
