@@ -33,7 +33,7 @@ func TestWrongCommandLines(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"jobs --nonsense", "see `weir jobs --help`"},
 		{"jobs", "no capability: give --connect FILE"},
-		{"jobs --state weird --connect x", "use queued, running or settled"},
+		{"jobs --state weird --connect x", "use queued, running, settled or failed"},
 		{"jobs -o xml --connect x", "use text or json"},
 		{"job show abc", "is not a job id"},
 		{"submit --pool p --commit c -- true", "--commit needs --repo"},

@@ -1,5 +1,3 @@
-// Package selftest lets weir build weir: the examples, from this project's own history,
-// on a Debian base image.
 package selftest
 
 import (
