@@ -112,7 +112,7 @@ func (w *world) staleReadsAnswer(ci, id string) {
 		}
 	}
 	for args, want := range map[string]string{
-		"pool list": "p", "pool show p": "w1", "worker list": "w1", "client list": "ci", "cap list": "admin", "raft list": "voter",
+		"pool list": "p", "pool show p": "0 of 1", "worker list": "w1", "client list": "ci", "cap list": "admin", "raft list": "voter",
 	} {
 		if out := w.ok(w.adminAt, append(strings.Fields(args), "--stale")...); !strings.Contains(out, want) {
 			w.t.Errorf("weir %s --stale: %s", args, out)
