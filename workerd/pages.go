@@ -31,6 +31,9 @@ const DefaultHostPage = "http://127.0.0.1:9100/metrics"
 const (
 	pageTime  = 5 * time.Second
 	pageBytes = 8 << 20 // before it is packed
+	// packedBytes is the most that the leader takes. A message beyond the nodes'
+	// own limit would end the session.
+	packedBytes = 1 << 20
 )
 
 // pages are what the cluster may ask a worker for.
@@ -82,6 +85,9 @@ func (p *pages) page(ctx context.Context, name string) ([]byte, error) {
 	}
 	if err := errors.Join(write(ctx, name, zip), zip.Close()); err != nil {
 		return nil, err
+	}
+	if packed.Len() > packedBytes {
+		return nil, fmt.Errorf("page %s has %d bytes when it is packed, more than %d", name, packed.Len(), packedBytes)
 	}
 	return packed.Bytes(), nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -53,5 +54,21 @@ func TestLargePageIsRefused(t *testing.T) {
 	size = pageBytes + 1
 	if _, err := p.page(t.Context(), "big"); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("%d bytes: %v", size, err)
+	}
+}
+
+// What cannot be packed small enough never becomes a message: that would end the
+// session.
+func TestPageThatPacksBadlyIsRefused(t *testing.T) {
+	noise := make([]byte, packedBytes+packedBytes/8)
+	rand.NewChaCha8([32]byte{1}).Read(noise)
+	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(noise) }))
+	defer exporter.Close()
+	p, err := newPages(prometheus.NewRegistry(), []string{"noise=" + exporter.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if zipped, err := p.page(t.Context(), "noise"); err == nil || !strings.Contains(err.Error(), "when it is packed") {
+		t.Errorf("%d bytes, %v", len(zipped), err)
 	}
 }

@@ -58,7 +58,7 @@ func (t *term) enter(ctx context.Context, d door) (leave func(), err error) {
 // another process is a restart, unless the old one still answers: then the
 // directory has been copied.
 func (t *term) displace(ctx context.Context, g guest) error {
-	rival := t.sessionOf(g.hello.Pool, g.hello.Name)
+	rival, _ := t.sessionOf(g.hello.Pool, g.hello.Name)
 	switch {
 	case rival == nil:
 		return nil
@@ -74,18 +74,22 @@ func (t *term) displace(ctx context.Context, g guest) error {
 	return context.Cause(ctx)
 }
 
-func (t *term) sessionOf(pool, name string) *session {
+// sessionOf is a worker's session, or nil and why there is none.
+func (t *term) sessionOf(pool, name string) (_ *session, why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, ok := t.pools[pool]
 	if !ok {
-		return nil
+		return nil, fmt.Sprintf("there is no pool %q", pool)
 	}
 	m, ok := p.roster.members[name]
 	if !ok {
-		return nil
+		return nil, fmt.Sprintf("pool %s has no worker %q", pool, name)
 	}
-	return m.session
+	if m.session == nil {
+		return nil, fmt.Sprintf("worker %s of pool %s is not connected", name, pool)
+	}
+	return m.session, ""
 }
 
 // register makes the state know the worker as it is now. A name goes to another

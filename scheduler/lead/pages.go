@@ -60,9 +60,9 @@ func (l *Leader) Page(ctx context.Context, poolName, worker, page string) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.connectedSession(poolName, worker)
-	if err != nil {
-		return nil, err
+	s, why := t.sessionOf(poolName, worker)
+	if s == nil {
+		return nil, &fsm.Refusal{Kind: fsm.NotFound, Message: why}
 	}
 	nonce, answer, ok := s.pages.ask()
 	if !ok {
@@ -88,22 +88,4 @@ func (l *Leader) Page(ctx context.Context, poolName, worker, page string) ([]byt
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-// connectedSession is the session of a connected worker.
-func (t *term) connectedSession(poolName, worker string) (*session, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p, ok := t.pools[poolName]
-	if !ok {
-		return nil, &fsm.Refusal{Kind: fsm.NotFound, Message: fmt.Sprintf("there is no pool %q", poolName)}
-	}
-	m, ok := p.roster.members[worker]
-	if !ok {
-		return nil, &fsm.Refusal{Kind: fsm.NotFound, Message: fmt.Sprintf("pool %s has no worker %q", poolName, worker)}
-	}
-	if m.session == nil {
-		return nil, &fsm.Refusal{Kind: fsm.NotFound, Message: fmt.Sprintf("worker %s of pool %s is not connected", worker, poolName)}
-	}
-	return m.session, nil
 }
