@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,13 +50,31 @@ type Attributes struct {
 
 // directory opens an existing directory, through symbolic links.
 func (r *Root) directory(name string) (*os.File, error) {
-	fd, err := unix.Openat2(r.fd, clean(name), &unix.OpenHow{
+	fd, err := Openat2(r.fd, clean(name), &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// lookups bounds the tries of one path. A try takes microseconds, so that many
+// fail only where something renames without a pause.
+const lookups = 10_000
+
+// Openat2 is openat2(2), tried again when the kernel could not tell whether a
+// ".." stayed in bounds: it says EAGAIN for any rename or mount on the machine in
+// that moment, and a worker's other builds do little else.
+func Openat2(dir int, name string, how *unix.OpenHow) (fd int, err error) {
+	for range lookups {
+		fd, err = unix.Openat2(dir, name, how)
+		if err != unix.EAGAIN && err != unix.EINTR {
+			break
+		}
+		runtime.Gosched()
+	}
+	return fd, err
 }
 
 // clean makes a path of the tree relative to its root.

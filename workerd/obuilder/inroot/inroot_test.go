@@ -125,3 +125,45 @@ func TestEntries(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The kernel refuses to follow ".." while anything on the machine is renamed.
+func TestLinksWhileOthersRename(t *testing.T) {
+	root, dir := open(t)
+	if err := os.MkdirAll(filepath.Join(dir, "real/dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../../../real/../real/dir", filepath.Join(dir, "up")); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := t.TempDir()
+	a, b := filepath.Join(elsewhere, "a"), filepath.Join(elsewhere, "b")
+	if err := os.WriteFile(a, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if err := os.Rename(a, b); err != nil {
+				done <- err
+				return
+			}
+			a, b = b, a
+		}
+	}()
+	for range 20_000 {
+		if err := root.MkdirAll("up", mine(0o755)); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
