@@ -1,7 +1,7 @@
 package fsm
 
 // FeatureLevel is the newest meaning of the log that this binary understands.
-const FeatureLevel = 3
+const FeatureLevel = 4
 
 // State is the whole replicated state. Make one with New.
 type State struct {
