@@ -91,7 +91,7 @@ type Config struct {
 	Dial    DialFunc                          // opens TCP connections; nil: net.Dialer
 
 	// SnapshotEntries and SnapshotBytes are how much log makes a snapshot due:
-	// 20,000 entries or 64 MiB, whichever is first. Nodes take turns.
+	// 20,000 entries (SnapshotEntries) or 64 MiB, whichever is first. Nodes take turns.
 	SnapshotEntries uint64
 	SnapshotBytes   uint64
 	// SnapshotRate bounds the writing of a snapshot in bytes per second, so that
@@ -120,6 +120,9 @@ type Config struct {
 	Logger     hclog.Logger
 	Registerer prometheus.Registerer
 }
+
+// SnapshotEntries is how many entries make a snapshot due unless Config says so.
+const SnapshotEntries = 20_000
 
 // DialFunc opens a connection, as net.Dialer's DialContext does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -157,7 +160,7 @@ func (c *Config) setDefaults() {
 		c.Profile = Default
 	}
 	c.LogStore = cmp.Or(c.LogStore, Bolt)
-	c.SnapshotEntries = cmp.Or(c.SnapshotEntries, 20_000)
+	c.SnapshotEntries = cmp.Or(c.SnapshotEntries, SnapshotEntries)
 	c.SnapshotBytes = cmp.Or(c.SnapshotBytes, 64<<20)
 	c.SnapshotRate = cmp.Or(c.SnapshotRate, 32<<20)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, 10_240)

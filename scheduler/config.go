@@ -40,6 +40,8 @@ type Config struct {
 	LogLevel  string
 	LogJSON   bool
 
+	SnapshotEntries uint64
+
 	Version string // announced to the other nodes; not a flag
 }
 
@@ -59,6 +61,8 @@ func Default() Config {
 		LogStore:   raftnode.Bolt,
 		LogBudget:  20 << 30,
 		LogLevel:   "info",
+
+		SnapshotEntries: raftnode.SnapshotEntries,
 	}
 }
 
@@ -81,6 +85,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Profile, "profile", c.Profile, "how patient nodes are with each other: local, default or wan; the same on all nodes (a new node with another one is refused; change it on one node after the other)")
 	fs.StringVar(&c.LogStore, "log-store", c.LogStore, "store of the Raft log: bolt or wal; cannot be changed later")
 	fs.Var(&c.LogBudget, "log-budget", "disk space for build logs; the oldest complete ones go first")
+	fs.Uint64Var(&c.SnapshotEntries, "snapshot-entries", c.SnapshotEntries, "entries of the Raft log after which a node writes a snapshot; the same on all nodes, which then take turns")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON, one object a line")
 }
@@ -104,13 +109,19 @@ func (c *Config) Validate() error {
 	if c.LogBudget < minLogBudget {
 		bad("--log-budget %v is too small: at least %v", c.LogBudget, bytesize.Size(minLogBudget))
 	}
+	if c.SnapshotEntries < minSnapshotEntries {
+		bad("--snapshot-entries %d is too small: at least %d", c.SnapshotEntries, minSnapshotEntries)
+	}
 	if hclog.LevelFromString(c.LogLevel) == hclog.NoLevel {
 		bad("--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)
 	}
 	return errors.Join(errs...)
 }
 
-const minLogBudget = 256 << 20
+const (
+	minLogBudget       = 256 << 20
+	minSnapshotEntries = 16
+)
 
 type problem func(format string, args ...any)
 

@@ -13,12 +13,13 @@ import (
 func TestValidateListsEveryProblem(t *testing.T) {
 	c := Default()
 	c.Listen, c.Profile, c.LogStore, c.LogLevel, c.LogBudget = "0.0.0.0:7000", "fast", "tape", "loud", 1
+	c.SnapshotEntries = 1
 	c.Join, c.BootstrapExpect = []string{"0.0.0.0:1"}, -1
 	err := c.Validate()
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"--data-dir", "--tls-dir", "--advertise", "--join", "--bootstrap-expect", "--profile", "--log-store", "--log-budget", "--log-level"} {
+	for _, want := range []string{"--data-dir", "--tls-dir", "--advertise", "--join", "--bootstrap-expect", "--profile", "--log-store", "--log-budget", "--snapshot-entries", "--log-level"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not named in:\n%v", want, err)
 		}

@@ -131,7 +131,7 @@ func (s *Server) openState() (err error) {
 		DataDir: s.cfg.DataDir, Name: s.cfg.Name, Advertise: s.cfg.advertised(),
 		BootstrapExpect: s.cfg.BootstrapExpect, Join: s.cfg.Join,
 		GossipKeyFile: s.cfg.GossipKeyFile, GossipListen: s.cfg.GossipListen,
-		Profile: profile, LogStore: s.cfg.LogStore,
+		Profile: profile, LogStore: s.cfg.LogStore, SnapshotEntries: s.cfg.SnapshotEntries,
 		Raft: s.mux.Raft(), DialTLS: s.tls.ClientConfig, Dial: s.hooks.Dial, Faults: s.hooks.Faults,
 		Audit:   s.alert,
 		Version: s.cfg.Version, Logger: s.log.Named("raft"), Registerer: s.registry,
