@@ -1328,7 +1328,8 @@ type PauseWorkersRequest struct {
 	Names         []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
 	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"` // every worker that is registered, instead of names
 	Resume        bool                   `protobuf:"varint,4,opt,name=resume,proto3" json:"resume,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // for people who ask why their job waits
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`  // for people who ask why their job waits
+	Create        bool                   `protobuf:"varint,6,opt,name=create,proto3" json:"create,omitempty"` // also names that have never connected: their pause waits for them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1396,6 +1397,13 @@ func (x *PauseWorkersRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *PauseWorkersRequest) GetCreate() bool {
+	if x != nil {
+		return x.Create
+	}
+	return false
 }
 
 type PauseWorkersReply struct {
@@ -2005,11 +2013,251 @@ func (x *EvictJobsReply) GetJobs() []uint64 {
 	return nil
 }
 
+type UpdateWorkerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	BootId        string                 `protobuf:"bytes,3,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"` // the process that is meant: told to a later one, this does nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateWorkerRequest) Reset() {
+	*x = UpdateWorkerRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateWorkerRequest) ProtoMessage() {}
+
+func (x *UpdateWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateWorkerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *UpdateWorkerRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *UpdateWorkerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateWorkerRequest) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+type UpdateWorkerReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Over          bool                   `protobuf:"varint,1,opt,name=over,proto3" json:"over,omitempty"` // that process is gone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateWorkerReply) Reset() {
+	*x = UpdateWorkerReply{}
+	mi := &file_weir_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateWorkerReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateWorkerReply) ProtoMessage() {}
+
+func (x *UpdateWorkerReply) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateWorkerReply.ProtoReflect.Descriptor instead.
+func (*UpdateWorkerReply) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UpdateWorkerReply) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+type ListChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         uint64                 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`                    // the numbers above this
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`                    // default 100, at most 1,000
+	SinceMs       int64                  `protobuf:"varint,3,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // cluster time
+	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`                      // the newest ones instead of the oldest
+	Stale         bool                   `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChangesRequest) Reset() {
+	*x = ListChangesRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChangesRequest) ProtoMessage() {}
+
+func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
+func (*ListChangesRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListChangesRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListChangesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListChangesRequest) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *ListChangesRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *ListChangesRequest) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+type ListChangesReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	NextAfter     uint64                 `protobuf:"varint,2,opt,name=next_after,json=nextAfter,proto3" json:"next_after,omitempty"` // 0: no more
+	Forgotten     uint64                 `protobuf:"varint,3,opt,name=forgotten,proto3" json:"forgotten,omitempty"`                  // changes up to this number are not kept any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChangesReply) Reset() {
+	*x = ListChangesReply{}
+	mi := &file_weir_v1_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChangesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChangesReply) ProtoMessage() {}
+
+func (x *ListChangesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChangesReply.ProtoReflect.Descriptor instead.
+func (*ListChangesReply) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListChangesReply) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ListChangesReply) GetNextAfter() uint64 {
+	if x != nil {
+		return x.NextAfter
+	}
+	return 0
+}
+
+func (x *ListChangesReply) GetForgotten() uint64 {
+	if x != nil {
+		return x.Forgotten
+	}
+	return 0
+}
+
 var File_weir_v1_admin_proto protoreflect.FileDescriptor
 
 const file_weir_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x13weir/v1/admin.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"5\n" +
+	"\x13weir/v1/admin.proto\x12\aweir.v1\x1a\x13weir/v1/event.proto\x1a\x11weir/v1/job.proto\"5\n" +
 	"\x10AdminInitRequest\x12!\n" +
 	"\ftoken_sha256\x18\x01 \x01(\fR\vtokenSha256\"{\n" +
 	"\rNewCapability\x123\n" +
@@ -2086,13 +2334,14 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x13ForgetWorkerRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x13\n" +
-	"\x11ForgetWorkerReply\"\x81\x01\n" +
+	"\x11ForgetWorkerReply\"\x99\x01\n" +
 	"\x13PauseWorkersRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\x12\x10\n" +
 	"\x03all\x18\x03 \x01(\bR\x03all\x12\x16\n" +
 	"\x06resume\x18\x04 \x01(\bR\x06resume\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"-\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06create\x18\x06 \x01(\bR\x06create\"-\n" +
 	"\x11PauseWorkersReply\x12\x18\n" +
 	"\aworkers\x18\x01 \x03(\tR\aworkers\";\n" +
 	"\x0fShowPoolRequest\x12\x12\n" +
@@ -2141,8 +2390,24 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x04jobs\x18\x03 \x03(\x04R\x04jobs\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"$\n" +
 	"\x0eEvictJobsReply\x12\x12\n" +
-	"\x04jobs\x18\x01 \x03(\x04R\x04jobs2\xda\n" +
+	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\"V\n" +
+	"\x13UpdateWorkerRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x17\n" +
+	"\aboot_id\x18\x03 \x01(\tR\x06bootId\"'\n" +
+	"\x11UpdateWorkerReply\x12\x12\n" +
+	"\x04over\x18\x01 \x01(\bR\x04over\"\x85\x01\n" +
+	"\x12ListChangesRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x19\n" +
+	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\bR\x04last\x12\x14\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05stale\"z\n" +
+	"\x10ListChangesReply\x12)\n" +
+	"\achanges\x18\x01 \x03(\v2\x0f.weir.v1.ChangeR\achanges\x12\x1d\n" +
 	"\n" +
+	"next_after\x18\x02 \x01(\x04R\tnextAfter\x12\x1c\n" +
+	"\tforgotten\x18\x03 \x01(\x04R\tforgotten2\xeb\v\n" +
 	"\fAdminService\x12>\n" +
 	"\tAdminInit\x12\x19.weir.v1.AdminInitRequest\x1a\x16.weir.v1.NewCapability\x12B\n" +
 	"\n" +
@@ -2167,7 +2432,9 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"ShowWorker\x12\x1a.weir.v1.ShowWorkerRequest\x1a\x13.weir.v1.WorkerView\x12H\n" +
 	"\fForgetWorker\x12\x1c.weir.v1.ForgetWorkerRequest\x1a\x1a.weir.v1.ForgetWorkerReply\x12H\n" +
 	"\fPauseWorkers\x12\x1c.weir.v1.PauseWorkersRequest\x1a\x1a.weir.v1.PauseWorkersReply\x12?\n" +
-	"\tEvictJobs\x12\x19.weir.v1.EvictJobsRequest\x1a\x17.weir.v1.EvictJobsReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\tEvictJobs\x12\x19.weir.v1.EvictJobsRequest\x1a\x17.weir.v1.EvictJobsReply\x12H\n" +
+	"\fUpdateWorker\x12\x1c.weir.v1.UpdateWorkerRequest\x1a\x1a.weir.v1.UpdateWorkerReply\x12E\n" +
+	"\vListChanges\x12\x1b.weir.v1.ListChangesRequest\x1a\x19.weir.v1.ListChangesReplyB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_admin_proto_rawDescOnce sync.Once
@@ -2181,7 +2448,7 @@ func file_weir_v1_admin_proto_rawDescGZIP() []byte {
 	return file_weir_v1_admin_proto_rawDescData
 }
 
-var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_weir_v1_admin_proto_goTypes = []any{
 	(*AdminInitRequest)(nil),        // 0: weir.v1.AdminInitRequest
 	(*NewCapability)(nil),           // 1: weir.v1.NewCapability
@@ -2219,77 +2486,87 @@ var file_weir_v1_admin_proto_goTypes = []any{
 	(*ShowWorkerRequest)(nil),       // 33: weir.v1.ShowWorkerRequest
 	(*EvictJobsRequest)(nil),        // 34: weir.v1.EvictJobsRequest
 	(*EvictJobsReply)(nil),          // 35: weir.v1.EvictJobsReply
-	(*Capability)(nil),              // 36: weir.v1.Capability
-	(*PoolConfig)(nil),              // 37: weir.v1.PoolConfig
-	(*Pool)(nil),                    // 38: weir.v1.Pool
-	(*Client)(nil),                  // 39: weir.v1.Client
-	(CapabilityKind)(0),             // 40: weir.v1.CapabilityKind
-	(*Worker)(nil),                  // 41: weir.v1.Worker
+	(*UpdateWorkerRequest)(nil),     // 36: weir.v1.UpdateWorkerRequest
+	(*UpdateWorkerReply)(nil),       // 37: weir.v1.UpdateWorkerReply
+	(*ListChangesRequest)(nil),      // 38: weir.v1.ListChangesRequest
+	(*ListChangesReply)(nil),        // 39: weir.v1.ListChangesReply
+	(*Capability)(nil),              // 40: weir.v1.Capability
+	(*PoolConfig)(nil),              // 41: weir.v1.PoolConfig
+	(*Pool)(nil),                    // 42: weir.v1.Pool
+	(*Client)(nil),                  // 43: weir.v1.Client
+	(CapabilityKind)(0),             // 44: weir.v1.CapabilityKind
+	(*Worker)(nil),                  // 45: weir.v1.Worker
+	(*Change)(nil),                  // 46: weir.v1.Change
 }
 var file_weir_v1_admin_proto_depIdxs = []int32{
-	36, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
-	37, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	38, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
+	40, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
+	41, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	42, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
 	1,  // 3: weir.v1.CreatePoolReply.worker:type_name -> weir.v1.NewCapability
-	37, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	38, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
-	39, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
-	40, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
-	36, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
-	36, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
-	41, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
-	38, // 11: weir.v1.PoolView.pool:type_name -> weir.v1.Pool
+	41, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	42, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
+	43, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
+	44, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
+	40, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
+	40, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
+	45, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
+	42, // 11: weir.v1.PoolView.pool:type_name -> weir.v1.Pool
 	30, // 12: weir.v1.PoolView.queue:type_name -> weir.v1.JobView
 	31, // 13: weir.v1.PoolView.workers:type_name -> weir.v1.WorkerView
 	32, // 14: weir.v1.PoolView.shares:type_name -> weir.v1.ShareView
-	41, // 15: weir.v1.WorkerView.worker:type_name -> weir.v1.Worker
+	45, // 15: weir.v1.WorkerView.worker:type_name -> weir.v1.Worker
 	30, // 16: weir.v1.WorkerView.running:type_name -> weir.v1.JobView
 	30, // 17: weir.v1.WorkerView.reserved:type_name -> weir.v1.JobView
-	0,  // 18: weir.v1.AdminService.AdminInit:input_type -> weir.v1.AdminInitRequest
-	2,  // 19: weir.v1.AdminService.CreatePool:input_type -> weir.v1.CreatePoolRequest
-	4,  // 20: weir.v1.AdminService.UpdatePool:input_type -> weir.v1.UpdatePoolRequest
-	5,  // 21: weir.v1.AdminService.DeletePool:input_type -> weir.v1.DeletePoolRequest
-	7,  // 22: weir.v1.AdminService.ListPools:input_type -> weir.v1.ListPoolsRequest
-	9,  // 23: weir.v1.AdminService.GetPool:input_type -> weir.v1.GetPoolRequest
-	28, // 24: weir.v1.AdminService.ShowPool:input_type -> weir.v1.ShowPoolRequest
-	10, // 25: weir.v1.AdminService.PausePool:input_type -> weir.v1.PausePoolRequest
-	12, // 26: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
-	13, // 27: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
-	11, // 28: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
-	15, // 29: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
-	17, // 30: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
-	18, // 31: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
-	20, // 32: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
-	22, // 33: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	33, // 34: weir.v1.AdminService.ShowWorker:input_type -> weir.v1.ShowWorkerRequest
-	24, // 35: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
-	26, // 36: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
-	34, // 37: weir.v1.AdminService.EvictJobs:input_type -> weir.v1.EvictJobsRequest
-	1,  // 38: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
-	3,  // 39: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
-	38, // 40: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
-	6,  // 41: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
-	8,  // 42: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
-	38, // 43: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
-	29, // 44: weir.v1.AdminService.ShowPool:output_type -> weir.v1.PoolView
-	38, // 45: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
-	1,  // 46: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
-	14, // 47: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
-	39, // 48: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
-	16, // 49: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
-	1,  // 50: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
-	19, // 51: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
-	21, // 52: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
-	23, // 53: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
-	31, // 54: weir.v1.AdminService.ShowWorker:output_type -> weir.v1.WorkerView
-	25, // 55: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
-	27, // 56: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
-	35, // 57: weir.v1.AdminService.EvictJobs:output_type -> weir.v1.EvictJobsReply
-	38, // [38:58] is the sub-list for method output_type
-	18, // [18:38] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	46, // 18: weir.v1.ListChangesReply.changes:type_name -> weir.v1.Change
+	0,  // 19: weir.v1.AdminService.AdminInit:input_type -> weir.v1.AdminInitRequest
+	2,  // 20: weir.v1.AdminService.CreatePool:input_type -> weir.v1.CreatePoolRequest
+	4,  // 21: weir.v1.AdminService.UpdatePool:input_type -> weir.v1.UpdatePoolRequest
+	5,  // 22: weir.v1.AdminService.DeletePool:input_type -> weir.v1.DeletePoolRequest
+	7,  // 23: weir.v1.AdminService.ListPools:input_type -> weir.v1.ListPoolsRequest
+	9,  // 24: weir.v1.AdminService.GetPool:input_type -> weir.v1.GetPoolRequest
+	28, // 25: weir.v1.AdminService.ShowPool:input_type -> weir.v1.ShowPoolRequest
+	10, // 26: weir.v1.AdminService.PausePool:input_type -> weir.v1.PausePoolRequest
+	12, // 27: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
+	13, // 28: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
+	11, // 29: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
+	15, // 30: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
+	17, // 31: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
+	18, // 32: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
+	20, // 33: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
+	22, // 34: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	33, // 35: weir.v1.AdminService.ShowWorker:input_type -> weir.v1.ShowWorkerRequest
+	24, // 36: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
+	26, // 37: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
+	34, // 38: weir.v1.AdminService.EvictJobs:input_type -> weir.v1.EvictJobsRequest
+	36, // 39: weir.v1.AdminService.UpdateWorker:input_type -> weir.v1.UpdateWorkerRequest
+	38, // 40: weir.v1.AdminService.ListChanges:input_type -> weir.v1.ListChangesRequest
+	1,  // 41: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
+	3,  // 42: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
+	42, // 43: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
+	6,  // 44: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
+	8,  // 45: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
+	42, // 46: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
+	29, // 47: weir.v1.AdminService.ShowPool:output_type -> weir.v1.PoolView
+	42, // 48: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
+	1,  // 49: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
+	14, // 50: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
+	43, // 51: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
+	16, // 52: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
+	1,  // 53: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
+	19, // 54: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
+	21, // 55: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
+	23, // 56: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
+	31, // 57: weir.v1.AdminService.ShowWorker:output_type -> weir.v1.WorkerView
+	25, // 58: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
+	27, // 59: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
+	35, // 60: weir.v1.AdminService.EvictJobs:output_type -> weir.v1.EvictJobsReply
+	37, // 61: weir.v1.AdminService.UpdateWorker:output_type -> weir.v1.UpdateWorkerReply
+	39, // 62: weir.v1.AdminService.ListChanges:output_type -> weir.v1.ListChangesReply
+	41, // [41:63] is the sub-list for method output_type
+	19, // [19:41] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_admin_proto_init() }
@@ -2297,6 +2574,7 @@ func file_weir_v1_admin_proto_init() {
 	if File_weir_v1_admin_proto != nil {
 		return
 	}
+	file_weir_v1_event_proto_init()
 	file_weir_v1_job_proto_init()
 	file_weir_v1_admin_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
@@ -2305,7 +2583,7 @@ func file_weir_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_proto_rawDesc), len(file_weir_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

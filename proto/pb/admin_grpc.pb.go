@@ -41,6 +41,8 @@ const (
 	AdminService_ForgetWorker_FullMethodName     = "/weir.v1.AdminService/ForgetWorker"
 	AdminService_PauseWorkers_FullMethodName     = "/weir.v1.AdminService/PauseWorkers"
 	AdminService_EvictJobs_FullMethodName        = "/weir.v1.AdminService/EvictJobs"
+	AdminService_UpdateWorker_FullMethodName     = "/weir.v1.AdminService/UpdateWorker"
+	AdminService_ListChanges_FullMethodName      = "/weir.v1.AdminService/ListChanges"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -75,6 +77,10 @@ type AdminServiceClient interface {
 	// EvictJobs takes running jobs off a worker. They go back to their places in the
 	// queue, and no attempt of theirs has failed.
 	EvictJobs(ctx context.Context, in *EvictJobsRequest, opts ...grpc.CallOption) (*EvictJobsReply, error)
+	// UpdateWorker tells a worker to end its jobs, update itself and start again.
+	UpdateWorker(ctx context.Context, in *UpdateWorkerRequest, opts ...grpc.CallOption) (*UpdateWorkerReply, error)
+	// ListChanges lists who changed what, the oldest first.
+	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesReply, error)
 }
 
 type adminServiceClient struct {
@@ -285,6 +291,26 @@ func (c *adminServiceClient) EvictJobs(ctx context.Context, in *EvictJobsRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) UpdateWorker(ctx context.Context, in *UpdateWorkerRequest, opts ...grpc.CallOption) (*UpdateWorkerReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateWorkerReply)
+	err := c.cc.Invoke(ctx, AdminService_UpdateWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListChangesReply)
+	err := c.cc.Invoke(ctx, AdminService_ListChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -317,6 +343,10 @@ type AdminServiceServer interface {
 	// EvictJobs takes running jobs off a worker. They go back to their places in the
 	// queue, and no attempt of theirs has failed.
 	EvictJobs(context.Context, *EvictJobsRequest) (*EvictJobsReply, error)
+	// UpdateWorker tells a worker to end its jobs, update itself and start again.
+	UpdateWorker(context.Context, *UpdateWorkerRequest) (*UpdateWorkerReply, error)
+	// ListChanges lists who changed what, the oldest first.
+	ListChanges(context.Context, *ListChangesRequest) (*ListChangesReply, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -386,6 +416,12 @@ func (UnimplementedAdminServiceServer) PauseWorkers(context.Context, *PauseWorke
 }
 func (UnimplementedAdminServiceServer) EvictJobs(context.Context, *EvictJobsRequest) (*EvictJobsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method EvictJobs not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateWorker(context.Context, *UpdateWorkerRequest) (*UpdateWorkerReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateWorker not implemented")
+}
+func (UnimplementedAdminServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -768,6 +804,42 @@ func _AdminService_EvictJobs_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_UpdateWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateWorker(ctx, req.(*UpdateWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListChanges(ctx, req.(*ListChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -854,6 +926,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EvictJobs",
 			Handler:    _AdminService_EvictJobs_Handler,
+		},
+		{
+			MethodName: "UpdateWorker",
+			Handler:    _AdminService_UpdateWorker_Handler,
+		},
+		{
+			MethodName: "ListChanges",
+			Handler:    _AdminService_ListChanges_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1025,7 +1025,7 @@ var File_weir_v1_client_proto protoreflect.FileDescriptor
 
 const file_weir_v1_client_proto_rawDesc = "" +
 	"\n" +
-	"\x14weir/v1/client.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\x1a\x15weir/v1/command.proto\"\x9a\x01\n" +
+	"\x14weir/v1/client.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\x1a\x15weir/v1/command.proto\x1a\x13weir/v1/event.proto\"\x9a\x01\n" +
 	"\rSubmitRequest\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12$\n" +
@@ -1103,7 +1103,7 @@ const file_weir_v1_client_proto_rawDesc = "" +
 	"\x13WatchSettledRequest\"S\n" +
 	"\vSettledJobs\x12\x12\n" +
 	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\x120\n" +
-	"\boutcomes\x18\x02 \x03(\x0e2\x14.weir.v1.OutcomeKindR\boutcomes2\x92\x04\n" +
+	"\boutcomes\x18\x02 \x03(\x0e2\x14.weir.v1.OutcomeKindR\boutcomes2\xd1\x04\n" +
 	"\n" +
 	"JobService\x126\n" +
 	"\x06Submit\x12\x16.weir.v1.SubmitRequest\x1a\x14.weir.v1.SubmitReply\x12@\n" +
@@ -1114,7 +1114,8 @@ const file_weir_v1_client_proto_rawDesc = "" +
 	"\x06Cancel\x12\x16.weir.v1.CancelRequest\x1a\f.weir.v1.Job\x123\n" +
 	"\x05Watch\x12\x15.weir.v1.WatchRequest\x1a\x11.weir.v1.JobEvent0\x01\x126\n" +
 	"\aReadLog\x12\x17.weir.v1.ReadLogRequest\x1a\x10.weir.v1.LogData0\x01\x12D\n" +
-	"\fWatchSettled\x12\x1c.weir.v1.WatchSettledRequest\x1a\x14.weir.v1.SettledJobs0\x01B'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\fWatchSettled\x12\x1c.weir.v1.WatchSettledRequest\x1a\x14.weir.v1.SettledJobs0\x01\x12=\n" +
+	"\vWatchEvents\x12\x1b.weir.v1.WatchEventsRequest\x1a\x0f.weir.v1.Events0\x01B'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_client_proto_rawDescOnce sync.Once
@@ -1150,6 +1151,8 @@ var file_weir_v1_client_proto_goTypes = []any{
 	(JobState)(0),               // 17: weir.v1.JobState
 	(OutcomeKind)(0),            // 18: weir.v1.OutcomeKind
 	(*Job)(nil),                 // 19: weir.v1.Job
+	(*WatchEventsRequest)(nil),  // 20: weir.v1.WatchEventsRequest
+	(*Events)(nil),              // 21: weir.v1.Events
 }
 var file_weir_v1_client_proto_depIdxs = []int32{
 	15, // 0: weir.v1.SubmitRequest.spec:type_name -> weir.v1.JobSpec
@@ -1170,17 +1173,19 @@ var file_weir_v1_client_proto_depIdxs = []int32{
 	9,  // 15: weir.v1.JobService.Watch:input_type -> weir.v1.WatchRequest
 	11, // 16: weir.v1.JobService.ReadLog:input_type -> weir.v1.ReadLogRequest
 	13, // 17: weir.v1.JobService.WatchSettled:input_type -> weir.v1.WatchSettledRequest
-	1,  // 18: weir.v1.JobService.Submit:output_type -> weir.v1.SubmitReply
-	1,  // 19: weir.v1.JobService.SubmitStream:output_type -> weir.v1.SubmitReply
-	19, // 20: weir.v1.JobService.GetJob:output_type -> weir.v1.Job
-	5,  // 21: weir.v1.JobService.ListJobs:output_type -> weir.v1.ListJobsReply
-	7,  // 22: weir.v1.JobService.Explain:output_type -> weir.v1.ExplainReply
-	19, // 23: weir.v1.JobService.Cancel:output_type -> weir.v1.Job
-	10, // 24: weir.v1.JobService.Watch:output_type -> weir.v1.JobEvent
-	12, // 25: weir.v1.JobService.ReadLog:output_type -> weir.v1.LogData
-	14, // 26: weir.v1.JobService.WatchSettled:output_type -> weir.v1.SettledJobs
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
+	20, // 18: weir.v1.JobService.WatchEvents:input_type -> weir.v1.WatchEventsRequest
+	1,  // 19: weir.v1.JobService.Submit:output_type -> weir.v1.SubmitReply
+	1,  // 20: weir.v1.JobService.SubmitStream:output_type -> weir.v1.SubmitReply
+	19, // 21: weir.v1.JobService.GetJob:output_type -> weir.v1.Job
+	5,  // 22: weir.v1.JobService.ListJobs:output_type -> weir.v1.ListJobsReply
+	7,  // 23: weir.v1.JobService.Explain:output_type -> weir.v1.ExplainReply
+	19, // 24: weir.v1.JobService.Cancel:output_type -> weir.v1.Job
+	10, // 25: weir.v1.JobService.Watch:output_type -> weir.v1.JobEvent
+	12, // 26: weir.v1.JobService.ReadLog:output_type -> weir.v1.LogData
+	14, // 27: weir.v1.JobService.WatchSettled:output_type -> weir.v1.SettledJobs
+	21, // 28: weir.v1.JobService.WatchEvents:output_type -> weir.v1.Events
+	19, // [19:29] is the sub-list for method output_type
+	9,  // [9:19] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1193,6 +1198,7 @@ func file_weir_v1_client_proto_init() {
 	}
 	file_weir_v1_job_proto_init()
 	file_weir_v1_command_proto_init()
+	file_weir_v1_event_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

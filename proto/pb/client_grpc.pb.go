@@ -30,6 +30,7 @@ const (
 	JobService_Watch_FullMethodName        = "/weir.v1.JobService/Watch"
 	JobService_ReadLog_FullMethodName      = "/weir.v1.JobService/ReadLog"
 	JobService_WatchSettled_FullMethodName = "/weir.v1.JobService/WatchSettled"
+	JobService_WatchEvents_FullMethodName  = "/weir.v1.JobService/WatchEvents"
 )
 
 // JobServiceClient is the client API for JobService service.
@@ -52,6 +53,8 @@ type JobServiceClient interface {
 	ReadLog(ctx context.Context, in *ReadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogData], error)
 	// WatchSettled sends the id of every job of the caller's client that settles, from now on.
 	WatchSettled(ctx context.Context, in *WatchSettledRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SettledJobs], error)
+	// WatchEvents sends what happens, in the order of the Raft log, from any node.
+	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Events], error)
 }
 
 type jobServiceClient struct {
@@ -182,6 +185,25 @@ func (c *jobServiceClient) WatchSettled(ctx context.Context, in *WatchSettledReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type JobService_WatchSettledClient = grpc.ServerStreamingClient[SettledJobs]
 
+func (c *jobServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Events], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[4], JobService_WatchEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEventsRequest, Events]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_WatchEventsClient = grpc.ServerStreamingClient[Events]
+
 // JobServiceServer is the server API for JobService service.
 // All implementations must embed UnimplementedJobServiceServer
 // for forward compatibility.
@@ -202,6 +224,8 @@ type JobServiceServer interface {
 	ReadLog(*ReadLogRequest, grpc.ServerStreamingServer[LogData]) error
 	// WatchSettled sends the id of every job of the caller's client that settles, from now on.
 	WatchSettled(*WatchSettledRequest, grpc.ServerStreamingServer[SettledJobs]) error
+	// WatchEvents sends what happens, in the order of the Raft log, from any node.
+	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[Events]) error
 	mustEmbedUnimplementedJobServiceServer()
 }
 
@@ -238,6 +262,9 @@ func (UnimplementedJobServiceServer) ReadLog(*ReadLogRequest, grpc.ServerStreami
 }
 func (UnimplementedJobServiceServer) WatchSettled(*WatchSettledRequest, grpc.ServerStreamingServer[SettledJobs]) error {
 	return status.Error(codes.Unimplemented, "method WatchSettled not implemented")
+}
+func (UnimplementedJobServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[Events]) error {
+	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
 }
 func (UnimplementedJobServiceServer) mustEmbedUnimplementedJobServiceServer() {}
 func (UnimplementedJobServiceServer) testEmbeddedByValue()                    {}
@@ -390,6 +417,17 @@ func _JobService_WatchSettled_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type JobService_WatchSettledServer = grpc.ServerStreamingServer[SettledJobs]
 
+func _JobService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(JobServiceServer).WatchEvents(m, &grpc.GenericServerStream[WatchEventsRequest, Events]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_WatchEventsServer = grpc.ServerStreamingServer[Events]
+
 // JobService_ServiceDesc is the grpc.ServiceDesc for JobService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -438,6 +476,11 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchSettled",
 			Handler:       _JobService_WatchSettled_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchEvents",
+			Handler:       _JobService_WatchEvents_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -24,6 +24,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type HappeningKind int32
+
+const (
+	HappeningKind_HAPPENING_UNSPECIFIED         HappeningKind = 0
+	HappeningKind_HAPPENING_LEADER_CHANGED      HappeningKind = 1
+	HappeningKind_HAPPENING_WORKER_CONNECTED    HappeningKind = 2
+	HappeningKind_HAPPENING_WORKER_DISCONNECTED HappeningKind = 3
+)
+
+// Enum value maps for HappeningKind.
+var (
+	HappeningKind_name = map[int32]string{
+		0: "HAPPENING_UNSPECIFIED",
+		1: "HAPPENING_LEADER_CHANGED",
+		2: "HAPPENING_WORKER_CONNECTED",
+		3: "HAPPENING_WORKER_DISCONNECTED",
+	}
+	HappeningKind_value = map[string]int32{
+		"HAPPENING_UNSPECIFIED":         0,
+		"HAPPENING_LEADER_CHANGED":      1,
+		"HAPPENING_WORKER_CONNECTED":    2,
+		"HAPPENING_WORKER_DISCONNECTED": 3,
+	}
+)
+
+func (x HappeningKind) Enum() *HappeningKind {
+	p := new(HappeningKind)
+	*p = x
+	return p
+}
+
+func (x HappeningKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HappeningKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_command_proto_enumTypes[0].Descriptor()
+}
+
+func (HappeningKind) Type() protoreflect.EnumType {
+	return &file_weir_v1_command_proto_enumTypes[0]
+}
+
+func (x HappeningKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HappeningKind.Descriptor instead.
+func (HappeningKind) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{0}
+}
+
 // Command is one change. A node whose feature level is below min_level stops
 // rather than diverge.
 type Command struct {
@@ -57,6 +109,10 @@ type Command struct {
 	//	*Command_BumpEpoch
 	//	*Command_PauseWorkers
 	//	*Command_PausePool
+	//	*Command_RecordChange
+	//	*Command_Tell
+	//	*Command_FreePermit
+	//	*Command_SetClientLimit
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -336,6 +392,42 @@ func (x *Command) GetPausePool() *PausePool {
 	return nil
 }
 
+func (x *Command) GetRecordChange() *RecordChange {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RecordChange); ok {
+			return x.RecordChange
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTell() *Tell {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Tell); ok {
+			return x.Tell
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFreePermit() *FreePermit {
+	if x != nil {
+		if x, ok := x.Op.(*Command_FreePermit); ok {
+			return x.FreePermit
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetClientLimit() *SetClientLimit {
+	if x != nil {
+		if x, ok := x.Op.(*Command_SetClientLimit); ok {
+			return x.SetClientLimit
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -436,6 +528,22 @@ type Command_PausePool struct {
 	PausePool *PausePool `protobuf:"bytes,33,opt,name=pause_pool,json=pausePool,proto3,oneof"`
 }
 
+type Command_RecordChange struct {
+	RecordChange *RecordChange `protobuf:"bytes,40,opt,name=record_change,json=recordChange,proto3,oneof"`
+}
+
+type Command_Tell struct {
+	Tell *Tell `protobuf:"bytes,41,opt,name=tell,proto3,oneof"`
+}
+
+type Command_FreePermit struct {
+	FreePermit *FreePermit `protobuf:"bytes,34,opt,name=free_permit,json=freePermit,proto3,oneof"`
+}
+
+type Command_SetClientLimit struct {
+	SetClientLimit *SetClientLimit `protobuf:"bytes,35,opt,name=set_client_limit,json=setClientLimit,proto3,oneof"`
+}
+
 func (*Command_SubmitJob) isCommand_Op() {}
 
 func (*Command_GrantLease) isCommand_Op() {}
@@ -483,6 +591,14 @@ func (*Command_BumpEpoch) isCommand_Op() {}
 func (*Command_PauseWorkers) isCommand_Op() {}
 
 func (*Command_PausePool) isCommand_Op() {}
+
+func (*Command_RecordChange) isCommand_Op() {}
+
+func (*Command_Tell) isCommand_Op() {}
+
+func (*Command_FreePermit) isCommand_Op() {}
+
+func (*Command_SetClientLimit) isCommand_Op() {}
 
 type Actor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -598,15 +714,20 @@ type SubmitJob struct {
 	Spec       []byte                 `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"` // a JobSpec, marshalled once, never changed
 	SpecSha256 []byte                 `protobuf:"bytes,5,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
 	// Copied from the spec so that applying needs not decode it.
-	CacheHint     string   `protobuf:"bytes,6,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`
-	Urgent        bool     `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`
-	Slots         uint32   `protobuf:"varint,8,opt,name=slots,proto3" json:"slots,omitempty"`
-	Labels        []*Label `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty"`
-	GrantTo       string   `protobuf:"bytes,10,opt,name=grant_to,json=grantTo,proto3" json:"grant_to,omitempty"`                // a worker of the pool: the grant rides along; ignored when the submit is a repeat, dropped when refused
-	WaitLimitMs   int64    `protobuf:"varint,12,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"` // 0: the pool's
-	Sealed        []byte   `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`                                 // the box of the job's secrets; kept until the job settles
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CacheHint      string       `protobuf:"bytes,6,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`
+	Urgent         bool         `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	Slots          uint32       `protobuf:"varint,8,opt,name=slots,proto3" json:"slots,omitempty"`
+	Labels         []*Label     `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty"`
+	GrantTo        string       `protobuf:"bytes,10,opt,name=grant_to,json=grantTo,proto3" json:"grant_to,omitempty"`                // a worker of the pool: the grant rides along; ignored when the submit is a repeat, dropped when refused
+	WaitLimitMs    int64        `protobuf:"varint,12,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"` // 0: the pool's
+	Sealed         []byte       `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`                                 // the box of the job's secrets; kept until the job settles
+	Concurrency    *Concurrency `protobuf:"bytes,13,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Priority       uint32       `protobuf:"varint,14,opt,name=priority,proto3" json:"priority,omitempty"`
+	RetryExitCodes []int32      `protobuf:"varint,15,rep,packed,name=retry_exit_codes,json=retryExitCodes,proto3" json:"retry_exit_codes,omitempty"` // sorted
+	LeashMs        int64        `protobuf:"varint,16,opt,name=leash_ms,json=leashMs,proto3" json:"leash_ms,omitempty"`                               // of a grant that rides along; see GrantLease
+	SlidingHour    bool         `protobuf:"varint,17,opt,name=sliding_hour,json=slidingHour,proto3" json:"sliding_hour,omitempty"`                   // urgent jobs are counted in any hour, not in hours that begin with the first
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SubmitJob) Reset() {
@@ -723,10 +844,47 @@ func (x *SubmitJob) GetSealed() []byte {
 	return nil
 }
 
+func (x *SubmitJob) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *SubmitJob) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *SubmitJob) GetRetryExitCodes() []int32 {
+	if x != nil {
+		return x.RetryExitCodes
+	}
+	return nil
+}
+
+func (x *SubmitJob) GetLeashMs() int64 {
+	if x != nil {
+		return x.LeashMs
+	}
+	return 0
+}
+
+func (x *SubmitJob) GetSlidingHour() bool {
+	if x != nil {
+		return x.SlidingHour
+	}
+	return false
+}
+
 type GrantLease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
 	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	LeashMs       int64                  `protobuf:"varint,3,opt,name=leash_ms,json=leashMs,proto3" json:"leash_ms,omitempty"`         // of a job with a concurrency key: it is killed when no renewal was acknowledged for so long
+	InPlaceOf     uint64                 `protobuf:"varint,4,opt,name=in_place_of,json=inPlaceOf,proto3" json:"in_place_of,omitempty"` // a job of the same client with a lower priority, whose place in the queue this one uses up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -773,6 +931,20 @@ func (x *GrantLease) GetWorker() string {
 		return x.Worker
 	}
 	return ""
+}
+
+func (x *GrantLease) GetLeashMs() int64 {
+	if x != nil {
+		return x.LeashMs
+	}
+	return 0
+}
+
+func (x *GrantLease) GetInPlaceOf() uint64 {
+	if x != nil {
+		return x.InPlaceOf
+	}
+	return 0
 }
 
 // Holder proves who speaks for a lease.
@@ -1438,6 +1610,7 @@ type PauseWorkers struct {
 	Names         []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
 	Resume        bool                   `protobuf:"varint,3,opt,name=resume,proto3" json:"resume,omitempty"`
 	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Create        bool                   `protobuf:"varint,5,opt,name=create,proto3" json:"create,omitempty"` // also names that are not there yet: level 4
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1498,6 +1671,13 @@ func (x *PauseWorkers) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *PauseWorkers) GetCreate() bool {
+	if x != nil {
+		return x.Create
+	}
+	return false
 }
 
 // PausePool keeps every job of a pool from starting, or ends that.
@@ -1561,6 +1741,190 @@ func (x *PausePool) GetReason() string {
 	return ""
 }
 
+// RecordChange puts a change into the audit that the state does not see: of the
+// members, say.
+type RecordChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	Pool          string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	Target        string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordChange) Reset() {
+	*x = RecordChange{}
+	mi := &file_weir_v1_command_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordChange) ProtoMessage() {}
+
+func (x *RecordChange) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordChange.ProtoReflect.Descriptor instead.
+func (*RecordChange) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RecordChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *RecordChange) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *RecordChange) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *RecordChange) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// Tell puts what happened outside of the state among its events, in their order.
+// It changes nothing.
+type Tell struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Happenings    []*Happening           `protobuf:"bytes,1,rep,name=happenings,proto3" json:"happenings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tell) Reset() {
+	*x = Tell{}
+	mi := &file_weir_v1_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tell) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tell) ProtoMessage() {}
+
+func (x *Tell) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tell.ProtoReflect.Descriptor instead.
+func (*Tell) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Tell) GetHappenings() []*Happening {
+	if x != nil {
+		return x.Happenings
+	}
+	return nil
+}
+
+type Happening struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          HappeningKind          `protobuf:"varint,1,opt,name=kind,proto3,enum=weir.v1.HappeningKind" json:"kind,omitempty"`
+	Pool          string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
+	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Happening) Reset() {
+	*x = Happening{}
+	mi := &file_weir_v1_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Happening) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Happening) ProtoMessage() {}
+
+func (x *Happening) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Happening.ProtoReflect.Descriptor instead.
+func (*Happening) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Happening) GetKind() HappeningKind {
+	if x != nil {
+		return x.Kind
+	}
+	return HappeningKind_HAPPENING_UNSPECIFIED
+}
+
+func (x *Happening) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Happening) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Happening) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type CreatePool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1571,7 +1935,7 @@ type CreatePool struct {
 
 func (x *CreatePool) Reset() {
 	*x = CreatePool{}
-	mi := &file_weir_v1_command_proto_msgTypes[18]
+	mi := &file_weir_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1947,7 @@ func (x *CreatePool) String() string {
 func (*CreatePool) ProtoMessage() {}
 
 func (x *CreatePool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[18]
+	mi := &file_weir_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1960,7 @@ func (x *CreatePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePool.ProtoReflect.Descriptor instead.
 func (*CreatePool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreatePool) GetName() string {
@@ -1624,7 +1988,7 @@ type UpdatePool struct {
 
 func (x *UpdatePool) Reset() {
 	*x = UpdatePool{}
-	mi := &file_weir_v1_command_proto_msgTypes[19]
+	mi := &file_weir_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +2000,7 @@ func (x *UpdatePool) String() string {
 func (*UpdatePool) ProtoMessage() {}
 
 func (x *UpdatePool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[19]
+	mi := &file_weir_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +2013,7 @@ func (x *UpdatePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePool.ProtoReflect.Descriptor instead.
 func (*UpdatePool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdatePool) GetName() string {
@@ -1682,7 +2046,7 @@ type DeletePool struct {
 
 func (x *DeletePool) Reset() {
 	*x = DeletePool{}
-	mi := &file_weir_v1_command_proto_msgTypes[20]
+	mi := &file_weir_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2058,7 @@ func (x *DeletePool) String() string {
 func (*DeletePool) ProtoMessage() {}
 
 func (x *DeletePool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[20]
+	mi := &file_weir_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2071,7 @@ func (x *DeletePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePool.ProtoReflect.Descriptor instead.
 func (*DeletePool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeletePool) GetName() string {
@@ -1727,7 +2091,7 @@ type AddClient struct {
 
 func (x *AddClient) Reset() {
 	*x = AddClient{}
-	mi := &file_weir_v1_command_proto_msgTypes[21]
+	mi := &file_weir_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +2103,7 @@ func (x *AddClient) String() string {
 func (*AddClient) ProtoMessage() {}
 
 func (x *AddClient) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[21]
+	mi := &file_weir_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +2116,7 @@ func (x *AddClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddClient.ProtoReflect.Descriptor instead.
 func (*AddClient) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AddClient) GetName() string {
@@ -1778,7 +2142,7 @@ type RemoveClient struct {
 
 func (x *RemoveClient) Reset() {
 	*x = RemoveClient{}
-	mi := &file_weir_v1_command_proto_msgTypes[22]
+	mi := &file_weir_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +2154,7 @@ func (x *RemoveClient) String() string {
 func (*RemoveClient) ProtoMessage() {}
 
 func (x *RemoveClient) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[22]
+	mi := &file_weir_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +2167,7 @@ func (x *RemoveClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClient.ProtoReflect.Descriptor instead.
 func (*RemoveClient) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoveClient) GetName() string {
@@ -1823,7 +2187,7 @@ type SetClientRate struct {
 
 func (x *SetClientRate) Reset() {
 	*x = SetClientRate{}
-	mi := &file_weir_v1_command_proto_msgTypes[23]
+	mi := &file_weir_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +2199,7 @@ func (x *SetClientRate) String() string {
 func (*SetClientRate) ProtoMessage() {}
 
 func (x *SetClientRate) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[23]
+	mi := &file_weir_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2212,7 @@ func (x *SetClientRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetClientRate.ProtoReflect.Descriptor instead.
 func (*SetClientRate) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetClientRate) GetName() string {
@@ -1865,6 +2229,104 @@ func (x *SetClientRate) GetRate() float64 {
 	return 0
 }
 
+type SetClientLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	MaxRunning    int64                  `protobuf:"varint,2,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"` // in each pool; 0: the pool's own limit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetClientLimit) Reset() {
+	*x = SetClientLimit{}
+	mi := &file_weir_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetClientLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetClientLimit) ProtoMessage() {}
+
+func (x *SetClientLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetClientLimit.ProtoReflect.Descriptor instead.
+func (*SetClientLimit) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetClientLimit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetClientLimit) GetMaxRunning() int64 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+// FreePermit ends the hold that an attempt has on its concurrency key after its
+// lease: its worker must have killed it by now. Like ExpireLease it carries no time.
+type FreePermit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreePermit) Reset() {
+	*x = FreePermit{}
+	mi := &file_weir_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreePermit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreePermit) ProtoMessage() {}
+
+func (x *FreePermit) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreePermit.ProtoReflect.Descriptor instead.
+func (*FreePermit) Descriptor() ([]byte, []int) {
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FreePermit) GetLease() uint64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
 type CreateCapability struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Capability    *Capability            `protobuf:"bytes,1,opt,name=capability,proto3" json:"capability,omitempty"` // id and times are ignored
@@ -1876,7 +2338,7 @@ type CreateCapability struct {
 
 func (x *CreateCapability) Reset() {
 	*x = CreateCapability{}
-	mi := &file_weir_v1_command_proto_msgTypes[24]
+	mi := &file_weir_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +2350,7 @@ func (x *CreateCapability) String() string {
 func (*CreateCapability) ProtoMessage() {}
 
 func (x *CreateCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[24]
+	mi := &file_weir_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +2363,7 @@ func (x *CreateCapability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCapability.ProtoReflect.Descriptor instead.
 func (*CreateCapability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CreateCapability) GetCapability() *Capability {
@@ -1934,7 +2396,7 @@ type RevokeCapability struct {
 
 func (x *RevokeCapability) Reset() {
 	*x = RevokeCapability{}
-	mi := &file_weir_v1_command_proto_msgTypes[25]
+	mi := &file_weir_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2408,7 @@ func (x *RevokeCapability) String() string {
 func (*RevokeCapability) ProtoMessage() {}
 
 func (x *RevokeCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[25]
+	mi := &file_weir_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2421,7 @@ func (x *RevokeCapability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCapability.ProtoReflect.Descriptor instead.
 func (*RevokeCapability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RevokeCapability) GetId() string {
@@ -1978,7 +2440,7 @@ type SetFeatureLevel struct {
 
 func (x *SetFeatureLevel) Reset() {
 	*x = SetFeatureLevel{}
-	mi := &file_weir_v1_command_proto_msgTypes[26]
+	mi := &file_weir_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2452,7 @@ func (x *SetFeatureLevel) String() string {
 func (*SetFeatureLevel) ProtoMessage() {}
 
 func (x *SetFeatureLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[26]
+	mi := &file_weir_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2465,7 @@ func (x *SetFeatureLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFeatureLevel.ProtoReflect.Descriptor instead.
 func (*SetFeatureLevel) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetFeatureLevel) GetLevel() uint32 {
@@ -2023,7 +2485,7 @@ type BumpEpoch struct {
 
 func (x *BumpEpoch) Reset() {
 	*x = BumpEpoch{}
-	mi := &file_weir_v1_command_proto_msgTypes[27]
+	mi := &file_weir_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2497,7 @@ func (x *BumpEpoch) String() string {
 func (*BumpEpoch) ProtoMessage() {}
 
 func (x *BumpEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_command_proto_msgTypes[27]
+	mi := &file_weir_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,14 +2510,14 @@ func (x *BumpEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BumpEpoch.ProtoReflect.Descriptor instead.
 func (*BumpEpoch) Descriptor() ([]byte, []int) {
-	return file_weir_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_weir_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 var File_weir_v1_command_proto protoreflect.FileDescriptor
 
 const file_weir_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x15weir/v1/command.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xd2\v\n" +
+	"\x15weir/v1/command.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xb2\r\n" +
 	"\aCommand\x12 \n" +
 	"\fissued_at_ms\x18\x01 \x01(\x03R\n" +
 	"issuedAtMs\x12\x1b\n" +
@@ -2095,7 +2557,12 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"bump_epoch\x18\x1f \x01(\v2\x12.weir.v1.BumpEpochH\x00R\tbumpEpoch\x12<\n" +
 	"\rpause_workers\x18  \x01(\v2\x15.weir.v1.PauseWorkersH\x00R\fpauseWorkers\x123\n" +
 	"\n" +
-	"pause_pool\x18! \x01(\v2\x12.weir.v1.PausePoolH\x00R\tpausePoolB\x04\n" +
+	"pause_pool\x18! \x01(\v2\x12.weir.v1.PausePoolH\x00R\tpausePool\x12<\n" +
+	"\rrecord_change\x18( \x01(\v2\x15.weir.v1.RecordChangeH\x00R\frecordChange\x12#\n" +
+	"\x04tell\x18) \x01(\v2\r.weir.v1.TellH\x00R\x04tell\x126\n" +
+	"\vfree_permit\x18\" \x01(\v2\x13.weir.v1.FreePermitH\x00R\n" +
+	"freePermit\x12C\n" +
+	"\x10set_client_limit\x18# \x01(\v2\x17.weir.v1.SetClientLimitH\x00R\x0esetClientLimitB\x04\n" +
 	"\x02op\";\n" +
 	"\x05Actor\x12\x1e\n" +
 	"\n" +
@@ -2106,7 +2573,7 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"RequestKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"\xdf\x02\n" +
+	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"\x9b\x04\n" +
 	"\tSubmitJob\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12%\n" +
@@ -2122,11 +2589,18 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\bgrant_to\x18\n" +
 	" \x01(\tR\agrantTo\x12\"\n" +
 	"\rwait_limit_ms\x18\f \x01(\x03R\vwaitLimitMs\x12\x16\n" +
-	"\x06sealed\x18\v \x01(\fR\x06sealed\"6\n" +
+	"\x06sealed\x18\v \x01(\fR\x06sealed\x126\n" +
+	"\vconcurrency\x18\r \x01(\v2\x14.weir.v1.ConcurrencyR\vconcurrency\x12\x1a\n" +
+	"\bpriority\x18\x0e \x01(\rR\bpriority\x12(\n" +
+	"\x10retry_exit_codes\x18\x0f \x03(\x05R\x0eretryExitCodes\x12\x19\n" +
+	"\bleash_ms\x18\x10 \x01(\x03R\aleashMs\x12!\n" +
+	"\fsliding_hour\x18\x11 \x01(\bR\vslidingHour\"q\n" +
 	"\n" +
 	"GrantLease\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x16\n" +
-	"\x06worker\x18\x02 \x01(\tR\x06worker\"S\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x19\n" +
+	"\bleash_ms\x18\x03 \x01(\x03R\aleashMs\x12\x1e\n" +
+	"\vin_place_of\x18\x04 \x01(\x04R\tinPlaceOf\"S\n" +
 	"\x06Holder\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x1d\n" +
@@ -2173,16 +2647,31 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"capability\"6\n" +
 	"\fForgetWorker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"h\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x80\x01\n" +
 	"\fPauseWorkers\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\x12\x16\n" +
 	"\x06resume\x18\x03 \x01(\bR\x06resume\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"O\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06create\x18\x05 \x01(\bR\x06create\"O\n" +
 	"\tPausePool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"j\n" +
+	"\fRecordChange\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x12\n" +
+	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\":\n" +
+	"\x04Tell\x122\n" +
+	"\n" +
+	"happenings\x18\x01 \x03(\v2\x12.weir.v1.HappeningR\n" +
+	"happenings\"}\n" +
+	"\tHappening\x12*\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x16.weir.v1.HappeningKindR\x04kind\x12\x12\n" +
+	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06worker\x18\x03 \x01(\tR\x06worker\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"M\n" +
 	"\n" +
 	"CreatePool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
@@ -2202,7 +2691,14 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"7\n" +
 	"\rSetClientRate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04rate\x18\x02 \x01(\x01R\x04rate\"\x8b\x01\n" +
+	"\x04rate\x18\x02 \x01(\x01R\x04rate\"E\n" +
+	"\x0eSetClientLimit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
+	"\vmax_running\x18\x02 \x01(\x03R\n" +
+	"maxRunning\"\"\n" +
+	"\n" +
+	"FreePermit\x12\x14\n" +
+	"\x05lease\x18\x01 \x01(\x04R\x05lease\"\x8b\x01\n" +
 	"\x10CreateCapability\x123\n" +
 	"\n" +
 	"capability\x18\x01 \x01(\v2\x13.weir.v1.CapabilityR\n" +
@@ -2214,7 +2710,12 @@ const file_weir_v1_command_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"'\n" +
 	"\x0fSetFeatureLevel\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\"\v\n" +
-	"\tBumpEpochB'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
+	"\tBumpEpoch*\x8b\x01\n" +
+	"\rHappeningKind\x12\x19\n" +
+	"\x15HAPPENING_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18HAPPENING_LEADER_CHANGED\x10\x01\x12\x1e\n" +
+	"\x1aHAPPENING_WORKER_CONNECTED\x10\x02\x12!\n" +
+	"\x1dHAPPENING_WORKER_DISCONNECTED\x10\x03B'Z%github.com/weirbuild/weir/proto/pb;pbb\x06proto3"
 
 var (
 	file_weir_v1_command_proto_rawDescOnce sync.Once
@@ -2228,84 +2729,99 @@ func file_weir_v1_command_proto_rawDescGZIP() []byte {
 	return file_weir_v1_command_proto_rawDescData
 }
 
-var file_weir_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_weir_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_weir_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_weir_v1_command_proto_goTypes = []any{
-	(*Command)(nil),          // 0: weir.v1.Command
-	(*Actor)(nil),            // 1: weir.v1.Actor
-	(*RequestKey)(nil),       // 2: weir.v1.RequestKey
-	(*SubmitJob)(nil),        // 3: weir.v1.SubmitJob
-	(*GrantLease)(nil),       // 4: weir.v1.GrantLease
-	(*Holder)(nil),           // 5: weir.v1.Holder
-	(*FinishAttempt)(nil),    // 6: weir.v1.FinishAttempt
-	(*SealLog)(nil),          // 7: weir.v1.SealLog
-	(*MoveLog)(nil),          // 8: weir.v1.MoveLog
-	(*ExpireLog)(nil),        // 9: weir.v1.ExpireLog
-	(*ExpireLease)(nil),      // 10: weir.v1.ExpireLease
-	(*CancelJob)(nil),        // 11: weir.v1.CancelJob
-	(*Trim)(nil),             // 12: weir.v1.Trim
-	(*Tick)(nil),             // 13: weir.v1.Tick
-	(*RegisterWorker)(nil),   // 14: weir.v1.RegisterWorker
-	(*ForgetWorker)(nil),     // 15: weir.v1.ForgetWorker
-	(*PauseWorkers)(nil),     // 16: weir.v1.PauseWorkers
-	(*PausePool)(nil),        // 17: weir.v1.PausePool
-	(*CreatePool)(nil),       // 18: weir.v1.CreatePool
-	(*UpdatePool)(nil),       // 19: weir.v1.UpdatePool
-	(*DeletePool)(nil),       // 20: weir.v1.DeletePool
-	(*AddClient)(nil),        // 21: weir.v1.AddClient
-	(*RemoveClient)(nil),     // 22: weir.v1.RemoveClient
-	(*SetClientRate)(nil),    // 23: weir.v1.SetClientRate
-	(*CreateCapability)(nil), // 24: weir.v1.CreateCapability
-	(*RevokeCapability)(nil), // 25: weir.v1.RevokeCapability
-	(*SetFeatureLevel)(nil),  // 26: weir.v1.SetFeatureLevel
-	(*BumpEpoch)(nil),        // 27: weir.v1.BumpEpoch
-	(*Label)(nil),            // 28: weir.v1.Label
-	(*Outcome)(nil),          // 29: weir.v1.Outcome
-	(OutcomeKind)(0),         // 30: weir.v1.OutcomeKind
-	(*PoolConfig)(nil),       // 31: weir.v1.PoolConfig
-	(*Capability)(nil),       // 32: weir.v1.Capability
+	(HappeningKind)(0),       // 0: weir.v1.HappeningKind
+	(*Command)(nil),          // 1: weir.v1.Command
+	(*Actor)(nil),            // 2: weir.v1.Actor
+	(*RequestKey)(nil),       // 3: weir.v1.RequestKey
+	(*SubmitJob)(nil),        // 4: weir.v1.SubmitJob
+	(*GrantLease)(nil),       // 5: weir.v1.GrantLease
+	(*Holder)(nil),           // 6: weir.v1.Holder
+	(*FinishAttempt)(nil),    // 7: weir.v1.FinishAttempt
+	(*SealLog)(nil),          // 8: weir.v1.SealLog
+	(*MoveLog)(nil),          // 9: weir.v1.MoveLog
+	(*ExpireLog)(nil),        // 10: weir.v1.ExpireLog
+	(*ExpireLease)(nil),      // 11: weir.v1.ExpireLease
+	(*CancelJob)(nil),        // 12: weir.v1.CancelJob
+	(*Trim)(nil),             // 13: weir.v1.Trim
+	(*Tick)(nil),             // 14: weir.v1.Tick
+	(*RegisterWorker)(nil),   // 15: weir.v1.RegisterWorker
+	(*ForgetWorker)(nil),     // 16: weir.v1.ForgetWorker
+	(*PauseWorkers)(nil),     // 17: weir.v1.PauseWorkers
+	(*PausePool)(nil),        // 18: weir.v1.PausePool
+	(*RecordChange)(nil),     // 19: weir.v1.RecordChange
+	(*Tell)(nil),             // 20: weir.v1.Tell
+	(*Happening)(nil),        // 21: weir.v1.Happening
+	(*CreatePool)(nil),       // 22: weir.v1.CreatePool
+	(*UpdatePool)(nil),       // 23: weir.v1.UpdatePool
+	(*DeletePool)(nil),       // 24: weir.v1.DeletePool
+	(*AddClient)(nil),        // 25: weir.v1.AddClient
+	(*RemoveClient)(nil),     // 26: weir.v1.RemoveClient
+	(*SetClientRate)(nil),    // 27: weir.v1.SetClientRate
+	(*SetClientLimit)(nil),   // 28: weir.v1.SetClientLimit
+	(*FreePermit)(nil),       // 29: weir.v1.FreePermit
+	(*CreateCapability)(nil), // 30: weir.v1.CreateCapability
+	(*RevokeCapability)(nil), // 31: weir.v1.RevokeCapability
+	(*SetFeatureLevel)(nil),  // 32: weir.v1.SetFeatureLevel
+	(*BumpEpoch)(nil),        // 33: weir.v1.BumpEpoch
+	(*Label)(nil),            // 34: weir.v1.Label
+	(*Concurrency)(nil),      // 35: weir.v1.Concurrency
+	(*Outcome)(nil),          // 36: weir.v1.Outcome
+	(OutcomeKind)(0),         // 37: weir.v1.OutcomeKind
+	(*PoolConfig)(nil),       // 38: weir.v1.PoolConfig
+	(*Capability)(nil),       // 39: weir.v1.Capability
 }
 var file_weir_v1_command_proto_depIdxs = []int32{
-	1,  // 0: weir.v1.Command.actor:type_name -> weir.v1.Actor
-	3,  // 1: weir.v1.Command.submit_job:type_name -> weir.v1.SubmitJob
-	4,  // 2: weir.v1.Command.grant_lease:type_name -> weir.v1.GrantLease
-	6,  // 3: weir.v1.Command.finish_attempt:type_name -> weir.v1.FinishAttempt
-	7,  // 4: weir.v1.Command.seal_log:type_name -> weir.v1.SealLog
-	10, // 5: weir.v1.Command.expire_lease:type_name -> weir.v1.ExpireLease
-	11, // 6: weir.v1.Command.cancel_job:type_name -> weir.v1.CancelJob
-	12, // 7: weir.v1.Command.trim:type_name -> weir.v1.Trim
-	8,  // 8: weir.v1.Command.move_log:type_name -> weir.v1.MoveLog
-	9,  // 9: weir.v1.Command.expire_log:type_name -> weir.v1.ExpireLog
-	13, // 10: weir.v1.Command.tick:type_name -> weir.v1.Tick
-	14, // 11: weir.v1.Command.register_worker:type_name -> weir.v1.RegisterWorker
-	15, // 12: weir.v1.Command.forget_worker:type_name -> weir.v1.ForgetWorker
-	18, // 13: weir.v1.Command.create_pool:type_name -> weir.v1.CreatePool
-	19, // 14: weir.v1.Command.update_pool:type_name -> weir.v1.UpdatePool
-	20, // 15: weir.v1.Command.delete_pool:type_name -> weir.v1.DeletePool
-	21, // 16: weir.v1.Command.add_client:type_name -> weir.v1.AddClient
-	22, // 17: weir.v1.Command.remove_client:type_name -> weir.v1.RemoveClient
-	23, // 18: weir.v1.Command.set_client_rate:type_name -> weir.v1.SetClientRate
-	24, // 19: weir.v1.Command.create_capability:type_name -> weir.v1.CreateCapability
-	25, // 20: weir.v1.Command.revoke_capability:type_name -> weir.v1.RevokeCapability
-	26, // 21: weir.v1.Command.set_feature_level:type_name -> weir.v1.SetFeatureLevel
-	27, // 22: weir.v1.Command.bump_epoch:type_name -> weir.v1.BumpEpoch
-	16, // 23: weir.v1.Command.pause_workers:type_name -> weir.v1.PauseWorkers
-	17, // 24: weir.v1.Command.pause_pool:type_name -> weir.v1.PausePool
-	2,  // 25: weir.v1.SubmitJob.key:type_name -> weir.v1.RequestKey
-	28, // 26: weir.v1.SubmitJob.labels:type_name -> weir.v1.Label
-	5,  // 27: weir.v1.FinishAttempt.holder:type_name -> weir.v1.Holder
-	29, // 28: weir.v1.FinishAttempt.outcome:type_name -> weir.v1.Outcome
-	5,  // 29: weir.v1.SealLog.holder:type_name -> weir.v1.Holder
-	30, // 30: weir.v1.ExpireLease.why:type_name -> weir.v1.OutcomeKind
-	28, // 31: weir.v1.RegisterWorker.labels:type_name -> weir.v1.Label
-	31, // 32: weir.v1.CreatePool.config:type_name -> weir.v1.PoolConfig
-	31, // 33: weir.v1.UpdatePool.config:type_name -> weir.v1.PoolConfig
-	31, // 34: weir.v1.UpdatePool.base:type_name -> weir.v1.PoolConfig
-	32, // 35: weir.v1.CreateCapability.capability:type_name -> weir.v1.Capability
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	2,  // 0: weir.v1.Command.actor:type_name -> weir.v1.Actor
+	4,  // 1: weir.v1.Command.submit_job:type_name -> weir.v1.SubmitJob
+	5,  // 2: weir.v1.Command.grant_lease:type_name -> weir.v1.GrantLease
+	7,  // 3: weir.v1.Command.finish_attempt:type_name -> weir.v1.FinishAttempt
+	8,  // 4: weir.v1.Command.seal_log:type_name -> weir.v1.SealLog
+	11, // 5: weir.v1.Command.expire_lease:type_name -> weir.v1.ExpireLease
+	12, // 6: weir.v1.Command.cancel_job:type_name -> weir.v1.CancelJob
+	13, // 7: weir.v1.Command.trim:type_name -> weir.v1.Trim
+	9,  // 8: weir.v1.Command.move_log:type_name -> weir.v1.MoveLog
+	10, // 9: weir.v1.Command.expire_log:type_name -> weir.v1.ExpireLog
+	14, // 10: weir.v1.Command.tick:type_name -> weir.v1.Tick
+	15, // 11: weir.v1.Command.register_worker:type_name -> weir.v1.RegisterWorker
+	16, // 12: weir.v1.Command.forget_worker:type_name -> weir.v1.ForgetWorker
+	22, // 13: weir.v1.Command.create_pool:type_name -> weir.v1.CreatePool
+	23, // 14: weir.v1.Command.update_pool:type_name -> weir.v1.UpdatePool
+	24, // 15: weir.v1.Command.delete_pool:type_name -> weir.v1.DeletePool
+	25, // 16: weir.v1.Command.add_client:type_name -> weir.v1.AddClient
+	26, // 17: weir.v1.Command.remove_client:type_name -> weir.v1.RemoveClient
+	27, // 18: weir.v1.Command.set_client_rate:type_name -> weir.v1.SetClientRate
+	30, // 19: weir.v1.Command.create_capability:type_name -> weir.v1.CreateCapability
+	31, // 20: weir.v1.Command.revoke_capability:type_name -> weir.v1.RevokeCapability
+	32, // 21: weir.v1.Command.set_feature_level:type_name -> weir.v1.SetFeatureLevel
+	33, // 22: weir.v1.Command.bump_epoch:type_name -> weir.v1.BumpEpoch
+	17, // 23: weir.v1.Command.pause_workers:type_name -> weir.v1.PauseWorkers
+	18, // 24: weir.v1.Command.pause_pool:type_name -> weir.v1.PausePool
+	19, // 25: weir.v1.Command.record_change:type_name -> weir.v1.RecordChange
+	20, // 26: weir.v1.Command.tell:type_name -> weir.v1.Tell
+	29, // 27: weir.v1.Command.free_permit:type_name -> weir.v1.FreePermit
+	28, // 28: weir.v1.Command.set_client_limit:type_name -> weir.v1.SetClientLimit
+	3,  // 29: weir.v1.SubmitJob.key:type_name -> weir.v1.RequestKey
+	34, // 30: weir.v1.SubmitJob.labels:type_name -> weir.v1.Label
+	35, // 31: weir.v1.SubmitJob.concurrency:type_name -> weir.v1.Concurrency
+	6,  // 32: weir.v1.FinishAttempt.holder:type_name -> weir.v1.Holder
+	36, // 33: weir.v1.FinishAttempt.outcome:type_name -> weir.v1.Outcome
+	6,  // 34: weir.v1.SealLog.holder:type_name -> weir.v1.Holder
+	37, // 35: weir.v1.ExpireLease.why:type_name -> weir.v1.OutcomeKind
+	34, // 36: weir.v1.RegisterWorker.labels:type_name -> weir.v1.Label
+	21, // 37: weir.v1.Tell.happenings:type_name -> weir.v1.Happening
+	0,  // 38: weir.v1.Happening.kind:type_name -> weir.v1.HappeningKind
+	38, // 39: weir.v1.CreatePool.config:type_name -> weir.v1.PoolConfig
+	38, // 40: weir.v1.UpdatePool.config:type_name -> weir.v1.PoolConfig
+	38, // 41: weir.v1.UpdatePool.base:type_name -> weir.v1.PoolConfig
+	39, // 42: weir.v1.CreateCapability.capability:type_name -> weir.v1.Capability
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_command_proto_init() }
@@ -2339,19 +2855,24 @@ func file_weir_v1_command_proto_init() {
 		(*Command_BumpEpoch)(nil),
 		(*Command_PauseWorkers)(nil),
 		(*Command_PausePool)(nil),
+		(*Command_RecordChange)(nil),
+		(*Command_Tell)(nil),
+		(*Command_FreePermit)(nil),
+		(*Command_SetClientLimit)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_command_proto_rawDesc), len(file_weir_v1_command_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   28,
+			NumEnums:      1,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_weir_v1_command_proto_goTypes,
 		DependencyIndexes: file_weir_v1_command_proto_depIdxs,
+		EnumInfos:         file_weir_v1_command_proto_enumTypes,
 		MessageInfos:      file_weir_v1_command_proto_msgTypes,
 	}.Build()
 	File_weir_v1_command_proto = out.File

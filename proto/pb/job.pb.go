@@ -270,18 +270,21 @@ type JobSpec struct {
 	//	*JobSpec_Sandbox
 	//	*JobSpec_Docker
 	//	*JobSpec_Custom
-	Kind          isJobSpec_Kind `protobuf_oneof:"kind"`
-	Git           *GitContext    `protobuf:"bytes,10,opt,name=git,proto3" json:"git,omitempty"`                                             // absent: the job runs in an empty directory
-	CacheHint     string         `protobuf:"bytes,11,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`                // jobs with the same hint like the same worker
-	Urgent        bool           `protobuf:"varint,12,opt,name=urgent,proto3" json:"urgent,omitempty"`                                      // before every job that is not
-	Slots         uint32         `protobuf:"varint,13,opt,name=slots,proto3" json:"slots,omitempty"`                                        // slots of one worker it takes; 0 means 1
-	TimeLimitMs   int64          `protobuf:"varint,14,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"`       // running time of one attempt; 0: the pool's
-	Labels        []*Label       `protobuf:"bytes,15,rep,name=labels,proto3" json:"labels,omitempty"`                                       // the worker must have all of these; sorted by name
-	LogLimitBytes int64          `protobuf:"varint,16,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"` // 0: the pool's
-	Sealed        *SealedSecrets `protobuf:"bytes,17,opt,name=sealed,proto3" json:"sealed,omitempty"`                                       // absent: the job has no secrets
-	WaitLimitMs   int64          `protobuf:"varint,18,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`       // each time it waits for a worker; 0: the pool's
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Kind           isJobSpec_Kind `protobuf_oneof:"kind"`
+	Git            *GitContext    `protobuf:"bytes,10,opt,name=git,proto3" json:"git,omitempty"`                                                       // absent: the job runs in an empty directory
+	CacheHint      string         `protobuf:"bytes,11,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`                          // jobs with the same hint like the same worker
+	Urgent         bool           `protobuf:"varint,12,opt,name=urgent,proto3" json:"urgent,omitempty"`                                                // before every job that is not
+	Slots          uint32         `protobuf:"varint,13,opt,name=slots,proto3" json:"slots,omitempty"`                                                  // slots of one worker it takes; 0 means 1
+	TimeLimitMs    int64          `protobuf:"varint,14,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"`                 // running time of one attempt; 0: the pool's
+	Labels         []*Label       `protobuf:"bytes,15,rep,name=labels,proto3" json:"labels,omitempty"`                                                 // the worker must have all of these; sorted by name
+	LogLimitBytes  int64          `protobuf:"varint,16,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"`           // 0: the pool's
+	Sealed         *SealedSecrets `protobuf:"bytes,17,opt,name=sealed,proto3" json:"sealed,omitempty"`                                                 // absent: the job has no secrets
+	WaitLimitMs    int64          `protobuf:"varint,18,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`                 // each time it waits for a worker; 0: the pool's
+	Concurrency    *Concurrency   `protobuf:"bytes,19,opt,name=concurrency,proto3" json:"concurrency,omitempty"`                                       // absent: it may run beside any other job
+	Priority       uint32         `protobuf:"varint,20,opt,name=priority,proto3" json:"priority,omitempty"`                                            // among the waiting jobs of its client; higher goes first
+	RetryExitCodes []int32        `protobuf:"varint,21,rep,packed,name=retry_exit_codes,json=retryExitCodes,proto3" json:"retry_exit_codes,omitempty"` // sorted; a build that fails with one of these is tried again
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *JobSpec) Reset() {
@@ -429,6 +432,27 @@ func (x *JobSpec) GetWaitLimitMs() int64 {
 	return 0
 }
 
+func (x *JobSpec) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *JobSpec) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *JobSpec) GetRetryExitCodes() []int32 {
+	if x != nil {
+		return x.RetryExitCodes
+	}
+	return nil
+}
+
 type isJobSpec_Kind interface {
 	isJobSpec_Kind()
 }
@@ -463,6 +487,59 @@ func (*JobSpec_Docker) isJobSpec_Kind() {}
 
 func (*JobSpec_Custom) isJobSpec_Kind() {}
 
+// Concurrency bounds how many jobs with one key run at the same time in a pool.
+type Concurrency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Most          uint32                 `protobuf:"varint,2,opt,name=most,proto3" json:"most,omitempty"` // at least 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Concurrency) Reset() {
+	*x = Concurrency{}
+	mi := &file_weir_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Concurrency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Concurrency) ProtoMessage() {}
+
+func (x *Concurrency) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
+func (*Concurrency) Descriptor() ([]byte, []int) {
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Concurrency) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Concurrency) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
 // SealedSecrets is what a job must not show to anybody but its worker. The box is
 // an age file that only holders of the key can open; in it is a SecretSet. What
 // the cluster keeps and shows of a job is without the box.
@@ -477,7 +554,7 @@ type SealedSecrets struct {
 
 func (x *SealedSecrets) Reset() {
 	*x = SealedSecrets{}
-	mi := &file_weir_v1_job_proto_msgTypes[1]
+	mi := &file_weir_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +566,7 @@ func (x *SealedSecrets) String() string {
 func (*SealedSecrets) ProtoMessage() {}
 
 func (x *SealedSecrets) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[1]
+	mi := &file_weir_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +579,7 @@ func (x *SealedSecrets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedSecrets.ProtoReflect.Descriptor instead.
 func (*SealedSecrets) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SealedSecrets) GetKey() string {
@@ -538,7 +615,7 @@ type CommandJob struct {
 
 func (x *CommandJob) Reset() {
 	*x = CommandJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[2]
+	mi := &file_weir_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +627,7 @@ func (x *CommandJob) String() string {
 func (*CommandJob) ProtoMessage() {}
 
 func (x *CommandJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[2]
+	mi := &file_weir_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +640,7 @@ func (x *CommandJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandJob.ProtoReflect.Descriptor instead.
 func (*CommandJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CommandJob) GetArgv() []string {
@@ -597,7 +674,7 @@ type ObuilderJob struct {
 
 func (x *ObuilderJob) Reset() {
 	*x = ObuilderJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +686,7 @@ func (x *ObuilderJob) String() string {
 func (*ObuilderJob) ProtoMessage() {}
 
 func (x *ObuilderJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[3]
+	mi := &file_weir_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +699,7 @@ func (x *ObuilderJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObuilderJob.ProtoReflect.Descriptor instead.
 func (*ObuilderJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ObuilderJob) GetSpec() string {
@@ -647,7 +724,7 @@ type SandboxJob struct {
 
 func (x *SandboxJob) Reset() {
 	*x = SandboxJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +736,7 @@ func (x *SandboxJob) String() string {
 func (*SandboxJob) ProtoMessage() {}
 
 func (x *SandboxJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[4]
+	mi := &file_weir_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +749,7 @@ func (x *SandboxJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxJob.ProtoReflect.Descriptor instead.
 func (*SandboxJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SandboxJob) GetCommand() *CommandJob {
@@ -732,7 +809,7 @@ type DockerJob struct {
 
 func (x *DockerJob) Reset() {
 	*x = DockerJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +821,7 @@ func (x *DockerJob) String() string {
 func (*DockerJob) ProtoMessage() {}
 
 func (x *DockerJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[5]
+	mi := &file_weir_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +834,7 @@ func (x *DockerJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DockerJob.ProtoReflect.Descriptor instead.
 func (*DockerJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DockerJob) GetDockerfile() isDockerJob_Dockerfile {
@@ -868,7 +945,7 @@ type CustomJob struct {
 
 func (x *CustomJob) Reset() {
 	*x = CustomJob{}
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +957,7 @@ func (x *CustomJob) String() string {
 func (*CustomJob) ProtoMessage() {}
 
 func (x *CustomJob) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[6]
+	mi := &file_weir_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +970,7 @@ func (x *CustomJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomJob.ProtoReflect.Descriptor instead.
 func (*CustomJob) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CustomJob) GetKind() string {
@@ -920,7 +997,7 @@ type EnvVar struct {
 
 func (x *EnvVar) Reset() {
 	*x = EnvVar{}
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1009,7 @@ func (x *EnvVar) String() string {
 func (*EnvVar) ProtoMessage() {}
 
 func (x *EnvVar) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[7]
+	mi := &file_weir_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1022,7 @@ func (x *EnvVar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVar.ProtoReflect.Descriptor instead.
 func (*EnvVar) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EnvVar) GetName() string {
@@ -972,7 +1049,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1061,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[8]
+	mi := &file_weir_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1074,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Label) GetName() string {
@@ -1026,7 +1103,7 @@ type GitContext struct {
 
 func (x *GitContext) Reset() {
 	*x = GitContext{}
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1115,7 @@ func (x *GitContext) String() string {
 func (*GitContext) ProtoMessage() {}
 
 func (x *GitContext) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[9]
+	mi := &file_weir_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1128,7 @@ func (x *GitContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GitContext.ProtoReflect.Descriptor instead.
 func (*GitContext) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GitContext) GetUrl() string {
@@ -1082,7 +1159,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1171,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[10]
+	mi := &file_weir_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1184,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Outcome) GetKind() OutcomeKind {
@@ -1153,16 +1230,18 @@ type Attempt struct {
 	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
 	StartedMs     int64                  `protobuf:"varint,4,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
 	EndedMs       int64                  `protobuf:"varint,5,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
-	Outcome       *Outcome               `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"` // absent while it runs
-	Log           *LogInfo               `protobuf:"bytes,7,opt,name=log,proto3" json:"log,omitempty"`         // absent until sealed
-	Cached        bool                   `protobuf:"varint,8,opt,name=cached,proto3" json:"cached,omitempty"`  // the worker had the cache hint when it was granted
+	Outcome       *Outcome               `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`                 // absent while it runs
+	Log           *LogInfo               `protobuf:"bytes,7,opt,name=log,proto3" json:"log,omitempty"`                         // absent until sealed
+	Cached        bool                   `protobuf:"varint,8,opt,name=cached,proto3" json:"cached,omitempty"`                  // the worker had the cache hint when it was granted
+	LeashMs       int64                  `protobuf:"varint,9,opt,name=leash_ms,json=leashMs,proto3" json:"leash_ms,omitempty"` // of a job with a concurrency key: it is killed when no renewal was acknowledged for so long
+	Held          bool                   `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`                     // its lease is over, but its worker may not have killed it yet: it takes its key
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1253,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[11]
+	mi := &file_weir_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1266,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -1246,6 +1325,20 @@ func (x *Attempt) GetCached() bool {
 	return false
 }
 
+func (x *Attempt) GetLeashMs() int64 {
+	if x != nil {
+		return x.LeashMs
+	}
+	return 0
+}
+
+func (x *Attempt) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
 // LogInfo is a sealed log: complete, on a majority of nodes when it was sealed.
 type LogInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1259,7 +1352,7 @@ type LogInfo struct {
 
 func (x *LogInfo) Reset() {
 	*x = LogInfo{}
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1364,7 @@ func (x *LogInfo) String() string {
 func (*LogInfo) ProtoMessage() {}
 
 func (x *LogInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[12]
+	mi := &file_weir_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1377,7 @@ func (x *LogInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogInfo.ProtoReflect.Descriptor instead.
 func (*LogInfo) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogInfo) GetBytes() int64 {
@@ -1333,13 +1426,15 @@ type Job struct {
 	Urgent          bool                   `protobuf:"varint,13,opt,name=urgent,proto3" json:"urgent,omitempty"`
 	Slots           uint32                 `protobuf:"varint,14,opt,name=slots,proto3" json:"slots,omitempty"`
 	FairStartMs     int64                  `protobuf:"varint,15,opt,name=fair_start_ms,json=fairStartMs,proto3" json:"fair_start_ms,omitempty"` // its place in the backlog, after urgency
+	Concurrency     *Concurrency           `protobuf:"bytes,16,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Priority        uint32                 `protobuf:"varint,17,opt,name=priority,proto3" json:"priority,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1446,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[13]
+	mi := &file_weir_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1459,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1472,6 +1567,20 @@ func (x *Job) GetFairStartMs() int64 {
 	return 0
 }
 
+func (x *Job) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *Job) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
 // Pool is a named group of workers with one backlog.
 type Pool struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1493,7 +1602,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_weir_v1_job_proto_msgTypes[14]
+	mi := &file_weir_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1614,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[14]
+	mi := &file_weir_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1627,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pool) GetName() string {
@@ -1600,31 +1709,34 @@ func (x *Pool) GetEffective() *PoolConfig {
 
 // PoolConfig holds an operator's choices; zero means the default.
 type PoolConfig struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	LeaseTtlMs         int64                  `protobuf:"varint,1,opt,name=lease_ttl_ms,json=leaseTtlMs,proto3" json:"lease_ttl_ms,omitempty"`                           // default: the profile's (4 s local, 15 s, 30 s wan)
-	Attempts           uint32                 `protobuf:"varint,2,opt,name=attempts,proto3" json:"attempts,omitempty"`                                                   // default 3
-	BackoffMs          int64                  `protobuf:"varint,3,opt,name=backoff_ms,json=backoffMs,proto3" json:"backoff_ms,omitempty"`                                // before the second attempt, doubled for each later one; default 1 s
-	MaxBackoffMs       int64                  `protobuf:"varint,4,opt,name=max_backoff_ms,json=maxBackoffMs,proto3" json:"max_backoff_ms,omitempty"`                     // default 60 s
-	MaxQueued          int64                  `protobuf:"varint,5,opt,name=max_queued,json=maxQueued,proto3" json:"max_queued,omitempty"`                                // default 100,000
-	MaxQueuedPerClient int64                  `protobuf:"varint,6,opt,name=max_queued_per_client,json=maxQueuedPerClient,proto3" json:"max_queued_per_client,omitempty"` // default a quarter of max_queued
-	KeepJobs           int64                  `protobuf:"varint,7,opt,name=keep_jobs,json=keepJobs,proto3" json:"keep_jobs,omitempty"`                                   // finished jobs kept; default 10,000
-	KeepForMs          int64                  `protobuf:"varint,8,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`                              // and for how long; default 30 days
-	TimeLimitMs        int64                  `protobuf:"varint,9,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"`                        // of a job that asks for none; default 1 h
-	LogLimitBytes      int64                  `protobuf:"varint,10,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"`                 // default 256 MiB
-	CachedCostMs       int64                  `protobuf:"varint,11,opt,name=cached_cost_ms,json=cachedCostMs,proto3" json:"cached_cost_ms,omitempty"`                    // default 10 s
-	UncachedCostMs     int64                  `protobuf:"varint,12,opt,name=uncached_cost_ms,json=uncachedCostMs,proto3" json:"uncached_cost_ms,omitempty"`              // default 600 s
-	Learn              Switch                 `protobuf:"varint,13,opt,name=learn,proto3,enum=weir.v1.Switch" json:"learn,omitempty"`                                    // estimate costs from measured durations; default on
-	Steal              Switch                 `protobuf:"varint,14,opt,name=steal,proto3,enum=weir.v1.Switch" json:"steal,omitempty"`                                    // idle workers take jobs reserved for busy ones; default on
-	WaitLimitMs        int64                  `protobuf:"varint,16,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`                       // longest wait of a job that asks for none; default: no limit
-	MaxUrgentPerHour   int64                  `protobuf:"varint,17,opt,name=max_urgent_per_hour,json=maxUrgentPerHour,proto3" json:"max_urgent_per_hour,omitempty"`      // urgent jobs of one client; default: no limit
-	Recipient          string                 `protobuf:"bytes,15,opt,name=recipient,proto3" json:"recipient,omitempty"`                                                 // age recipient that secrets are sealed to; empty: jobs can have none
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	LeaseTtlMs          int64                  `protobuf:"varint,1,opt,name=lease_ttl_ms,json=leaseTtlMs,proto3" json:"lease_ttl_ms,omitempty"`                               // default: the profile's (4 s local, 15 s, 30 s wan)
+	Attempts            uint32                 `protobuf:"varint,2,opt,name=attempts,proto3" json:"attempts,omitempty"`                                                       // default 3
+	BackoffMs           int64                  `protobuf:"varint,3,opt,name=backoff_ms,json=backoffMs,proto3" json:"backoff_ms,omitempty"`                                    // before the second attempt, doubled for each later one; default 1 s
+	MaxBackoffMs        int64                  `protobuf:"varint,4,opt,name=max_backoff_ms,json=maxBackoffMs,proto3" json:"max_backoff_ms,omitempty"`                         // default 60 s
+	MaxQueued           int64                  `protobuf:"varint,5,opt,name=max_queued,json=maxQueued,proto3" json:"max_queued,omitempty"`                                    // default 100,000
+	MaxQueuedPerClient  int64                  `protobuf:"varint,6,opt,name=max_queued_per_client,json=maxQueuedPerClient,proto3" json:"max_queued_per_client,omitempty"`     // default a quarter of max_queued
+	KeepJobs            int64                  `protobuf:"varint,7,opt,name=keep_jobs,json=keepJobs,proto3" json:"keep_jobs,omitempty"`                                       // finished jobs kept; default 10,000
+	KeepForMs           int64                  `protobuf:"varint,8,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`                                  // and for how long; default 30 days
+	TimeLimitMs         int64                  `protobuf:"varint,9,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"`                            // of a job that asks for none; default 1 h
+	LogLimitBytes       int64                  `protobuf:"varint,10,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"`                     // default 256 MiB
+	CachedCostMs        int64                  `protobuf:"varint,11,opt,name=cached_cost_ms,json=cachedCostMs,proto3" json:"cached_cost_ms,omitempty"`                        // default 10 s
+	UncachedCostMs      int64                  `protobuf:"varint,12,opt,name=uncached_cost_ms,json=uncachedCostMs,proto3" json:"uncached_cost_ms,omitempty"`                  // default 600 s
+	Learn               Switch                 `protobuf:"varint,13,opt,name=learn,proto3,enum=weir.v1.Switch" json:"learn,omitempty"`                                        // estimate costs from measured durations; default on
+	Steal               Switch                 `protobuf:"varint,14,opt,name=steal,proto3,enum=weir.v1.Switch" json:"steal,omitempty"`                                        // idle workers take jobs reserved for busy ones; default on
+	WaitLimitMs         int64                  `protobuf:"varint,16,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`                           // longest wait of a job that asks for none; default: no limit
+	MaxUrgentPerHour    int64                  `protobuf:"varint,17,opt,name=max_urgent_per_hour,json=maxUrgentPerHour,proto3" json:"max_urgent_per_hour,omitempty"`          // urgent jobs of one client; default: no limit
+	MaxRunning          int64                  `protobuf:"varint,18,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`                                // default: no limit
+	MaxRunningPerClient int64                  `protobuf:"varint,19,opt,name=max_running_per_client,json=maxRunningPerClient,proto3" json:"max_running_per_client,omitempty"` // default: no limit
+	WideAfterMs         int64                  `protobuf:"varint,20,opt,name=wide_after_ms,json=wideAfterMs,proto3" json:"wide_after_ms,omitempty"`                           // how long a job that needs several slots waits at the head before a worker saves slots for it; default 60 s
+	Recipient           string                 `protobuf:"bytes,15,opt,name=recipient,proto3" json:"recipient,omitempty"`                                                     // age recipient that secrets are sealed to; empty: jobs can have none
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *PoolConfig) Reset() {
 	*x = PoolConfig{}
-	mi := &file_weir_v1_job_proto_msgTypes[15]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1748,7 @@ func (x *PoolConfig) String() string {
 func (*PoolConfig) ProtoMessage() {}
 
 func (x *PoolConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[15]
+	mi := &file_weir_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1761,7 @@ func (x *PoolConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolConfig.ProtoReflect.Descriptor instead.
 func (*PoolConfig) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PoolConfig) GetLeaseTtlMs() int64 {
@@ -1764,6 +1876,27 @@ func (x *PoolConfig) GetMaxUrgentPerHour() int64 {
 	return 0
 }
 
+func (x *PoolConfig) GetMaxRunning() int64 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *PoolConfig) GetMaxRunningPerClient() int64 {
+	if x != nil {
+		return x.MaxRunningPerClient
+	}
+	return 0
+}
+
+func (x *PoolConfig) GetWideAfterMs() int64 {
+	if x != nil {
+		return x.WideAfterMs
+	}
+	return 0
+}
+
 func (x *PoolConfig) GetRecipient() string {
 	if x != nil {
 		return x.Recipient
@@ -1782,7 +1915,7 @@ type Pause struct {
 
 func (x *Pause) Reset() {
 	*x = Pause{}
-	mi := &file_weir_v1_job_proto_msgTypes[16]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1927,7 @@ func (x *Pause) String() string {
 func (*Pause) ProtoMessage() {}
 
 func (x *Pause) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[16]
+	mi := &file_weir_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1940,7 @@ func (x *Pause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pause.ProtoReflect.Descriptor instead.
 func (*Pause) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Pause) GetSinceMs() int64 {
@@ -1838,14 +1971,17 @@ type Worker struct {
 	State          string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"` // ready, paused, draining, silent, disconnected
 	Running        uint32 `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`
 	LastHeardMsAgo int64  `protobuf:"varint,13,opt,name=last_heard_ms_ago,json=lastHeardMsAgo,proto3" json:"last_heard_ms_ago,omitempty"`
-	RelayedBy      string `protobuf:"bytes,14,opt,name=relayed_by,json=relayedBy,proto3" json:"relayed_by,omitempty"` // a node's name, when it cannot reach the leader itself
+	RelayedBy      string `protobuf:"bytes,14,opt,name=relayed_by,json=relayedBy,proto3" json:"relayed_by,omitempty"`       // a node's name, when it cannot reach the leader itself
+	BootId         string `protobuf:"bytes,15,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`                // of its process
+	Updates        bool   `protobuf:"varint,16,opt,name=updates,proto3" json:"updates,omitempty"`                           // it can be told to update itself
+	UpdateError    string `protobuf:"bytes,17,opt,name=update_error,json=updateError,proto3" json:"update_error,omitempty"` // at what its latest update failed
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weir_v1_job_proto_msgTypes[17]
+	mi := &file_weir_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +1993,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[17]
+	mi := &file_weir_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +2006,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Worker) GetPool() string {
@@ -1957,18 +2093,40 @@ func (x *Worker) GetRelayedBy() string {
 	return ""
 }
 
+func (x *Worker) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *Worker) GetUpdates() bool {
+	if x != nil {
+		return x.Updates
+	}
+	return false
+}
+
+func (x *Worker) GetUpdateError() string {
+	if x != nil {
+		return x.UpdateError
+	}
+	return ""
+}
+
 type Client struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Rate          float64                `protobuf:"fixed64,2,opt,name=rate,proto3" json:"rate,omitempty"` // jobs it expects to run at once; default 1
 	CreatedMs     int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	MaxRunning    int64                  `protobuf:"varint,4,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"` // jobs that run at once in each pool; 0: as the pool says
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_weir_v1_job_proto_msgTypes[18]
+	mi := &file_weir_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2138,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[18]
+	mi := &file_weir_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2151,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Client) GetName() string {
@@ -2017,6 +2175,13 @@ func (x *Client) GetCreatedMs() int64 {
 	return 0
 }
 
+func (x *Client) GetMaxRunning() int64 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
 // Capability is what the cluster keeps of one: never its secret.
 type Capability struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2033,7 +2198,7 @@ type Capability struct {
 
 func (x *Capability) Reset() {
 	*x = Capability{}
-	mi := &file_weir_v1_job_proto_msgTypes[19]
+	mi := &file_weir_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2210,7 @@ func (x *Capability) String() string {
 func (*Capability) ProtoMessage() {}
 
 func (x *Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_job_proto_msgTypes[19]
+	mi := &file_weir_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2223,7 @@ func (x *Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capability.ProtoReflect.Descriptor instead.
 func (*Capability) Descriptor() ([]byte, []int) {
-	return file_weir_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Capability) GetId() string {
@@ -2114,7 +2279,7 @@ var File_weir_v1_job_proto protoreflect.FileDescriptor
 
 const file_weir_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x11weir/v1/job.proto\x12\aweir.v1\"\xbf\x04\n" +
+	"\x11weir/v1/job.proto\x12\aweir.v1\"\xbd\x05\n" +
 	"\aJobSpec\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x13.weir.v1.CommandJobH\x00R\acommand\x122\n" +
 	"\bobuilder\x18\x02 \x01(\v2\x14.weir.v1.ObuilderJobH\x00R\bobuilder\x12/\n" +
@@ -2131,8 +2296,14 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x06labels\x18\x0f \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12&\n" +
 	"\x0flog_limit_bytes\x18\x10 \x01(\x03R\rlogLimitBytes\x12.\n" +
 	"\x06sealed\x18\x11 \x01(\v2\x16.weir.v1.SealedSecretsR\x06sealed\x12\"\n" +
-	"\rwait_limit_ms\x18\x12 \x01(\x03R\vwaitLimitMsB\x06\n" +
-	"\x04kind\"E\n" +
+	"\rwait_limit_ms\x18\x12 \x01(\x03R\vwaitLimitMs\x126\n" +
+	"\vconcurrency\x18\x13 \x01(\v2\x14.weir.v1.ConcurrencyR\vconcurrency\x12\x1a\n" +
+	"\bpriority\x18\x14 \x01(\rR\bpriority\x12(\n" +
+	"\x10retry_exit_codes\x18\x15 \x03(\x05R\x0eretryExitCodesB\x06\n" +
+	"\x04kind\"3\n" +
+	"\vConcurrency\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04most\x18\x02 \x01(\rR\x04most\"E\n" +
 	"\rSealedSecrets\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x10\n" +
@@ -2187,7 +2358,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\texit_code\x18\x02 \x01(\x05R\bexitCode\x12\x16\n" +
 	"\x06signal\x18\x03 \x01(\tR\x06signal\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x16\n" +
-	"\x06output\x18\x05 \x01(\tR\x06output\"\xf1\x01\n" +
+	"\x06output\x18\x05 \x01(\tR\x06output\"\xa0\x02\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12\x16\n" +
@@ -2197,12 +2368,15 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\bended_ms\x18\x05 \x01(\x03R\aendedMs\x12*\n" +
 	"\aoutcome\x18\x06 \x01(\v2\x10.weir.v1.OutcomeR\aoutcome\x12\"\n" +
 	"\x03log\x18\a \x01(\v2\x10.weir.v1.LogInfoR\x03log\x12\x16\n" +
-	"\x06cached\x18\b \x01(\bR\x06cached\"k\n" +
+	"\x06cached\x18\b \x01(\bR\x06cached\x12\x19\n" +
+	"\bleash_ms\x18\t \x01(\x03R\aleashMs\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\bR\x04held\"k\n" +
 	"\aLogInfo\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x18\n" +
 	"\aholders\x18\x03 \x03(\tR\aholders\x12\x18\n" +
-	"\aexpired\x18\x04 \x01(\bR\aexpired\"\xec\x03\n" +
+	"\aexpired\x18\x04 \x01(\bR\aexpired\"\xc0\x04\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
@@ -2221,7 +2395,9 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"cache_hint\x18\f \x01(\tR\tcacheHint\x12\x16\n" +
 	"\x06urgent\x18\r \x01(\bR\x06urgent\x12\x14\n" +
 	"\x05slots\x18\x0e \x01(\rR\x05slots\x12\"\n" +
-	"\rfair_start_ms\x18\x0f \x01(\x03R\vfairStartMs\"\xfc\x02\n" +
+	"\rfair_start_ms\x18\x0f \x01(\x03R\vfairStartMs\x126\n" +
+	"\vconcurrency\x18\x10 \x01(\v2\x14.weir.v1.ConcurrencyR\vconcurrency\x12\x1a\n" +
+	"\bpriority\x18\x11 \x01(\rR\bpriority\"\xfc\x02\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x06config\x18\x02 \x01(\v2\x13.weir.v1.PoolConfigR\x06config\x12\x1d\n" +
@@ -2236,7 +2412,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\rworkers_known\x18\x0e \x01(\x05R\fworkersKnown\x12\x1d\n" +
 	"\n" +
 	"free_slots\x18\x0f \x01(\x03R\tfreeSlots\x121\n" +
-	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xf9\x04\n" +
+	"\teffective\x18\x10 \x01(\v2\x13.weir.v1.PoolConfigR\teffective\"\xf3\x05\n" +
 	"\n" +
 	"PoolConfig\x12 \n" +
 	"\flease_ttl_ms\x18\x01 \x01(\x03R\n" +
@@ -2258,11 +2434,15 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\x05learn\x18\r \x01(\x0e2\x0f.weir.v1.SwitchR\x05learn\x12%\n" +
 	"\x05steal\x18\x0e \x01(\x0e2\x0f.weir.v1.SwitchR\x05steal\x12\"\n" +
 	"\rwait_limit_ms\x18\x10 \x01(\x03R\vwaitLimitMs\x12-\n" +
-	"\x13max_urgent_per_hour\x18\x11 \x01(\x03R\x10maxUrgentPerHour\x12\x1c\n" +
+	"\x13max_urgent_per_hour\x18\x11 \x01(\x03R\x10maxUrgentPerHour\x12\x1f\n" +
+	"\vmax_running\x18\x12 \x01(\x03R\n" +
+	"maxRunning\x123\n" +
+	"\x16max_running_per_client\x18\x13 \x01(\x03R\x13maxRunningPerClient\x12\"\n" +
+	"\rwide_after_ms\x18\x14 \x01(\x03R\vwideAfterMs\x12\x1c\n" +
 	"\trecipient\x18\x0f \x01(\tR\trecipient\":\n" +
 	"\x05Pause\x12\x19\n" +
 	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xea\x02\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc0\x03\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2277,12 +2457,17 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\arunning\x18\f \x01(\rR\arunning\x12)\n" +
 	"\x11last_heard_ms_ago\x18\r \x01(\x03R\x0elastHeardMsAgo\x12\x1d\n" +
 	"\n" +
-	"relayed_by\x18\x0e \x01(\tR\trelayedBy\"O\n" +
+	"relayed_by\x18\x0e \x01(\tR\trelayedBy\x12\x17\n" +
+	"\aboot_id\x18\x0f \x01(\tR\x06bootId\x12\x18\n" +
+	"\aupdates\x18\x10 \x01(\bR\aupdates\x12!\n" +
+	"\fupdate_error\x18\x11 \x01(\tR\vupdateError\"p\n" +
 	"\x06Client\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\"\xc9\x01\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x1f\n" +
+	"\vmax_running\x18\x04 \x01(\x03R\n" +
+	"maxRunning\"\xc9\x01\n" +
 	"\n" +
 	"Capability\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
@@ -2339,65 +2524,68 @@ func file_weir_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_weir_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_weir_v1_job_proto_goTypes = []any{
 	(JobState)(0),         // 0: weir.v1.JobState
 	(OutcomeKind)(0),      // 1: weir.v1.OutcomeKind
 	(Switch)(0),           // 2: weir.v1.Switch
 	(CapabilityKind)(0),   // 3: weir.v1.CapabilityKind
 	(*JobSpec)(nil),       // 4: weir.v1.JobSpec
-	(*SealedSecrets)(nil), // 5: weir.v1.SealedSecrets
-	(*CommandJob)(nil),    // 6: weir.v1.CommandJob
-	(*ObuilderJob)(nil),   // 7: weir.v1.ObuilderJob
-	(*SandboxJob)(nil),    // 8: weir.v1.SandboxJob
-	(*DockerJob)(nil),     // 9: weir.v1.DockerJob
-	(*CustomJob)(nil),     // 10: weir.v1.CustomJob
-	(*EnvVar)(nil),        // 11: weir.v1.EnvVar
-	(*Label)(nil),         // 12: weir.v1.Label
-	(*GitContext)(nil),    // 13: weir.v1.GitContext
-	(*Outcome)(nil),       // 14: weir.v1.Outcome
-	(*Attempt)(nil),       // 15: weir.v1.Attempt
-	(*LogInfo)(nil),       // 16: weir.v1.LogInfo
-	(*Job)(nil),           // 17: weir.v1.Job
-	(*Pool)(nil),          // 18: weir.v1.Pool
-	(*PoolConfig)(nil),    // 19: weir.v1.PoolConfig
-	(*Pause)(nil),         // 20: weir.v1.Pause
-	(*Worker)(nil),        // 21: weir.v1.Worker
-	(*Client)(nil),        // 22: weir.v1.Client
-	(*Capability)(nil),    // 23: weir.v1.Capability
+	(*Concurrency)(nil),   // 5: weir.v1.Concurrency
+	(*SealedSecrets)(nil), // 6: weir.v1.SealedSecrets
+	(*CommandJob)(nil),    // 7: weir.v1.CommandJob
+	(*ObuilderJob)(nil),   // 8: weir.v1.ObuilderJob
+	(*SandboxJob)(nil),    // 9: weir.v1.SandboxJob
+	(*DockerJob)(nil),     // 10: weir.v1.DockerJob
+	(*CustomJob)(nil),     // 11: weir.v1.CustomJob
+	(*EnvVar)(nil),        // 12: weir.v1.EnvVar
+	(*Label)(nil),         // 13: weir.v1.Label
+	(*GitContext)(nil),    // 14: weir.v1.GitContext
+	(*Outcome)(nil),       // 15: weir.v1.Outcome
+	(*Attempt)(nil),       // 16: weir.v1.Attempt
+	(*LogInfo)(nil),       // 17: weir.v1.LogInfo
+	(*Job)(nil),           // 18: weir.v1.Job
+	(*Pool)(nil),          // 19: weir.v1.Pool
+	(*PoolConfig)(nil),    // 20: weir.v1.PoolConfig
+	(*Pause)(nil),         // 21: weir.v1.Pause
+	(*Worker)(nil),        // 22: weir.v1.Worker
+	(*Client)(nil),        // 23: weir.v1.Client
+	(*Capability)(nil),    // 24: weir.v1.Capability
 }
 var file_weir_v1_job_proto_depIdxs = []int32{
-	6,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
-	7,  // 1: weir.v1.JobSpec.obuilder:type_name -> weir.v1.ObuilderJob
-	8,  // 2: weir.v1.JobSpec.sandbox:type_name -> weir.v1.SandboxJob
-	9,  // 3: weir.v1.JobSpec.docker:type_name -> weir.v1.DockerJob
-	10, // 4: weir.v1.JobSpec.custom:type_name -> weir.v1.CustomJob
-	13, // 5: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
-	12, // 6: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
-	5,  // 7: weir.v1.JobSpec.sealed:type_name -> weir.v1.SealedSecrets
-	11, // 8: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
-	6,  // 9: weir.v1.SandboxJob.command:type_name -> weir.v1.CommandJob
-	11, // 10: weir.v1.DockerJob.build_args:type_name -> weir.v1.EnvVar
-	1,  // 11: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
-	14, // 12: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
-	16, // 13: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
-	4,  // 14: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
-	0,  // 15: weir.v1.Job.state:type_name -> weir.v1.JobState
-	14, // 16: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
-	15, // 17: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
-	19, // 18: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
-	20, // 19: weir.v1.Pool.pause:type_name -> weir.v1.Pause
-	19, // 20: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
-	2,  // 21: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
-	2,  // 22: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
-	12, // 23: weir.v1.Worker.labels:type_name -> weir.v1.Label
-	20, // 24: weir.v1.Worker.pause:type_name -> weir.v1.Pause
-	3,  // 25: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	7,  // 0: weir.v1.JobSpec.command:type_name -> weir.v1.CommandJob
+	8,  // 1: weir.v1.JobSpec.obuilder:type_name -> weir.v1.ObuilderJob
+	9,  // 2: weir.v1.JobSpec.sandbox:type_name -> weir.v1.SandboxJob
+	10, // 3: weir.v1.JobSpec.docker:type_name -> weir.v1.DockerJob
+	11, // 4: weir.v1.JobSpec.custom:type_name -> weir.v1.CustomJob
+	14, // 5: weir.v1.JobSpec.git:type_name -> weir.v1.GitContext
+	13, // 6: weir.v1.JobSpec.labels:type_name -> weir.v1.Label
+	6,  // 7: weir.v1.JobSpec.sealed:type_name -> weir.v1.SealedSecrets
+	5,  // 8: weir.v1.JobSpec.concurrency:type_name -> weir.v1.Concurrency
+	12, // 9: weir.v1.CommandJob.env:type_name -> weir.v1.EnvVar
+	7,  // 10: weir.v1.SandboxJob.command:type_name -> weir.v1.CommandJob
+	12, // 11: weir.v1.DockerJob.build_args:type_name -> weir.v1.EnvVar
+	1,  // 12: weir.v1.Outcome.kind:type_name -> weir.v1.OutcomeKind
+	15, // 13: weir.v1.Attempt.outcome:type_name -> weir.v1.Outcome
+	17, // 14: weir.v1.Attempt.log:type_name -> weir.v1.LogInfo
+	4,  // 15: weir.v1.Job.spec:type_name -> weir.v1.JobSpec
+	0,  // 16: weir.v1.Job.state:type_name -> weir.v1.JobState
+	15, // 17: weir.v1.Job.outcome:type_name -> weir.v1.Outcome
+	16, // 18: weir.v1.Job.attempts:type_name -> weir.v1.Attempt
+	5,  // 19: weir.v1.Job.concurrency:type_name -> weir.v1.Concurrency
+	20, // 20: weir.v1.Pool.config:type_name -> weir.v1.PoolConfig
+	21, // 21: weir.v1.Pool.pause:type_name -> weir.v1.Pause
+	20, // 22: weir.v1.Pool.effective:type_name -> weir.v1.PoolConfig
+	2,  // 23: weir.v1.PoolConfig.learn:type_name -> weir.v1.Switch
+	2,  // 24: weir.v1.PoolConfig.steal:type_name -> weir.v1.Switch
+	13, // 25: weir.v1.Worker.labels:type_name -> weir.v1.Label
+	21, // 26: weir.v1.Worker.pause:type_name -> weir.v1.Pause
+	3,  // 27: weir.v1.Capability.kind:type_name -> weir.v1.CapabilityKind
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_job_proto_init() }
@@ -2412,7 +2600,7 @@ func file_weir_v1_job_proto_init() {
 		(*JobSpec_Docker)(nil),
 		(*JobSpec_Custom)(nil),
 	}
-	file_weir_v1_job_proto_msgTypes[5].OneofWrappers = []any{
+	file_weir_v1_job_proto_msgTypes[6].OneofWrappers = []any{
 		(*DockerJob_Contents)(nil),
 		(*DockerJob_Path)(nil),
 	}
@@ -2422,7 +2610,7 @@ func file_weir_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_job_proto_rawDesc), len(file_weir_v1_job_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

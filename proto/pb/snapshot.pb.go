@@ -38,6 +38,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Job
 	//	*SnapshotRecord_Key
 	//	*SnapshotRecord_Cost
+	//	*SnapshotRecord_Change
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -170,6 +171,15 @@ func (x *SnapshotRecord) GetCost() *CostRecord {
 	return nil
 }
 
+func (x *SnapshotRecord) GetChange() *Change {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -214,6 +224,10 @@ type SnapshotRecord_Cost struct {
 	Cost *CostRecord `protobuf:"bytes,11,opt,name=cost,proto3,oneof"`
 }
 
+type SnapshotRecord_Change struct {
+	Change *Change `protobuf:"bytes,20,opt,name=change,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Pool) isSnapshotRecord_Record() {}
@@ -234,6 +248,8 @@ func (*SnapshotRecord_Key) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Cost) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Change) isSnapshotRecord_Record() {}
+
 type SnapshotHeader struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Version        uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -244,7 +260,8 @@ type SnapshotHeader struct {
 	LastLease      uint64                 `protobuf:"varint,6,opt,name=last_lease,json=lastLease,proto3" json:"last_lease,omitempty"` // the counter within the epoch
 	LastCapability uint64                 `protobuf:"varint,7,opt,name=last_capability,json=lastCapability,proto3" json:"last_capability,omitempty"`
 	AdminMade      bool                   `protobuf:"varint,8,opt,name=admin_made,json=adminMade,proto3" json:"admin_made,omitempty"`
-	Records        uint64                 `protobuf:"varint,10,opt,name=records,proto3" json:"records,omitempty"` // how many records follow: a shorter file is cut off
+	LastChange     uint64                 `protobuf:"varint,20,opt,name=last_change,json=lastChange,proto3" json:"last_change,omitempty"` // number of the newest in the audit
+	Records        uint64                 `protobuf:"varint,10,opt,name=records,proto3" json:"records,omitempty"`                         // how many records follow: a shorter file is cut off
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -333,6 +350,13 @@ func (x *SnapshotHeader) GetAdminMade() bool {
 		return x.AdminMade
 	}
 	return false
+}
+
+func (x *SnapshotHeader) GetLastChange() uint64 {
+	if x != nil {
+		return x.LastChange
+	}
+	return 0
 }
 
 func (x *SnapshotHeader) GetRecords() uint64 {
@@ -445,6 +469,7 @@ type ShareRecord struct {
 	NextMs        int64                  `protobuf:"varint,3,opt,name=next_ms,json=nextMs,proto3" json:"next_ms,omitempty"`                        // the fair start time of its next job
 	UrgentSinceMs int64                  `protobuf:"varint,4,opt,name=urgent_since_ms,json=urgentSinceMs,proto3" json:"urgent_since_ms,omitempty"` // when the hour began in which its urgent jobs are counted
 	Urgent        int64                  `protobuf:"varint,5,opt,name=urgent,proto3" json:"urgent,omitempty"`                                      // how many those are
+	UrgentMinutes []*UrgentMinute        `protobuf:"bytes,6,rep,name=urgent_minutes,json=urgentMinutes,proto3" json:"urgent_minutes,omitempty"`    // where any hour counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,6 +539,66 @@ func (x *ShareRecord) GetUrgent() int64 {
 	return 0
 }
 
+func (x *ShareRecord) GetUrgentMinutes() []*UrgentMinute {
+	if x != nil {
+		return x.UrgentMinutes
+	}
+	return nil
+}
+
+// UrgentMinute counts the urgent jobs that a client submitted within a minute.
+type UrgentMinute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Minute        int64                  `protobuf:"varint,1,opt,name=minute,proto3" json:"minute,omitempty"` // since the epoch
+	Jobs          int64                  `protobuf:"varint,2,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UrgentMinute) Reset() {
+	*x = UrgentMinute{}
+	mi := &file_weir_v1_snapshot_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UrgentMinute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UrgentMinute) ProtoMessage() {}
+
+func (x *UrgentMinute) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_snapshot_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UrgentMinute.ProtoReflect.Descriptor instead.
+func (*UrgentMinute) Descriptor() ([]byte, []int) {
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UrgentMinute) GetMinute() int64 {
+	if x != nil {
+		return x.Minute
+	}
+	return 0
+}
+
+func (x *UrgentMinute) GetJobs() int64 {
+	if x != nil {
+		return x.Jobs
+	}
+	return 0
+}
+
 type CapabilityRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Capability    *Capability            `protobuf:"bytes,1,opt,name=capability,proto3" json:"capability,omitempty"`
@@ -524,7 +609,7 @@ type CapabilityRecord struct {
 
 func (x *CapabilityRecord) Reset() {
 	*x = CapabilityRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[5]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +621,7 @@ func (x *CapabilityRecord) String() string {
 func (*CapabilityRecord) ProtoMessage() {}
 
 func (x *CapabilityRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[5]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +634,7 @@ func (x *CapabilityRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapabilityRecord.ProtoReflect.Descriptor instead.
 func (*CapabilityRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CapabilityRecord) GetCapability() *Capability {
@@ -577,7 +662,7 @@ type WorkerRecord struct {
 
 func (x *WorkerRecord) Reset() {
 	*x = WorkerRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[6]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +674,7 @@ func (x *WorkerRecord) String() string {
 func (*WorkerRecord) ProtoMessage() {}
 
 func (x *WorkerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[6]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +687,7 @@ func (x *WorkerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerRecord.ProtoReflect.Descriptor instead.
 func (*WorkerRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkerRecord) GetWorker() *Worker {
@@ -638,7 +723,7 @@ type HintRecord struct {
 
 func (x *HintRecord) Reset() {
 	*x = HintRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[7]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +735,7 @@ func (x *HintRecord) String() string {
 func (*HintRecord) ProtoMessage() {}
 
 func (x *HintRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[7]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +748,7 @@ func (x *HintRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HintRecord.ProtoReflect.Descriptor instead.
 func (*HintRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HintRecord) GetPool() string {
@@ -695,26 +780,27 @@ func (x *HintRecord) GetUsedMs() int64 {
 }
 
 type JobRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"` // without its spec
-	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
-	SpecSha256    []byte                 `protobuf:"bytes,3,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
-	RequestKey    string                 `protobuf:"bytes,4,opt,name=request_key,json=requestKey,proto3" json:"request_key,omitempty"`
-	Labels        []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
-	Lease         uint64                 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`                               // of the running attempt
-	CostMs        int64                  `protobuf:"varint,7,opt,name=cost_ms,json=costMs,proto3" json:"cost_ms,omitempty"`               // what its client's share was charged
-	AttemptKeys   [][]byte               `protobuf:"bytes,8,rep,name=attempt_keys,json=attemptKeys,proto3" json:"attempt_keys,omitempty"` // by position in job.attempts: hash of the holder's instance key
-	Failures      uint32                 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`                         // attempts that count against the pool's limit
-	CancelReason  string                 `protobuf:"bytes,10,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
-	WaitLimitMs   int64                  `protobuf:"varint,12,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`
-	Sealed        []byte                 `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"` // the box of its secrets, until it settles
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Job            *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"` // without its spec
+	Spec           []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	SpecSha256     []byte                 `protobuf:"bytes,3,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
+	RequestKey     string                 `protobuf:"bytes,4,opt,name=request_key,json=requestKey,proto3" json:"request_key,omitempty"`
+	Labels         []*Label               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
+	Lease          uint64                 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`                               // of the running attempt
+	CostMs         int64                  `protobuf:"varint,7,opt,name=cost_ms,json=costMs,proto3" json:"cost_ms,omitempty"`               // what its client's share was charged
+	AttemptKeys    [][]byte               `protobuf:"bytes,8,rep,name=attempt_keys,json=attemptKeys,proto3" json:"attempt_keys,omitempty"` // by position in job.attempts: hash of the holder's instance key
+	Failures       uint32                 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`                         // attempts that count against the pool's limit
+	CancelReason   string                 `protobuf:"bytes,10,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
+	WaitLimitMs    int64                  `protobuf:"varint,12,opt,name=wait_limit_ms,json=waitLimitMs,proto3" json:"wait_limit_ms,omitempty"`
+	Sealed         []byte                 `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"` // the box of its secrets, until it settles
+	RetryExitCodes []int32                `protobuf:"varint,13,rep,packed,name=retry_exit_codes,json=retryExitCodes,proto3" json:"retry_exit_codes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[8]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +812,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[8]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +825,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *JobRecord) GetJob() *Job {
@@ -826,6 +912,13 @@ func (x *JobRecord) GetSealed() []byte {
 	return nil
 }
 
+func (x *JobRecord) GetRetryExitCodes() []int32 {
+	if x != nil {
+		return x.RetryExitCodes
+	}
+	return nil
+}
+
 type KeyRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Client        string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
@@ -840,7 +933,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[9]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +945,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[9]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +958,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *KeyRecord) GetClient() string {
@@ -926,7 +1019,7 @@ type CostRecord struct {
 
 func (x *CostRecord) Reset() {
 	*x = CostRecord{}
-	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1031,7 @@ func (x *CostRecord) String() string {
 func (*CostRecord) ProtoMessage() {}
 
 func (x *CostRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_snapshot_proto_msgTypes[10]
+	mi := &file_weir_v1_snapshot_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1044,7 @@ func (x *CostRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostRecord.ProtoReflect.Descriptor instead.
 func (*CostRecord) Descriptor() ([]byte, []int) {
-	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_snapshot_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CostRecord) GetPool() string {
@@ -1007,7 +1100,7 @@ var File_weir_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x16weir/v1/snapshot.proto\x12\aweir.v1\x1a\x11weir/v1/job.proto\"\xf1\x03\n" +
+	"\x16weir/v1/snapshot.proto\x12\aweir.v1\x1a\x13weir/v1/event.proto\x1a\x11weir/v1/job.proto\"\x9c\x04\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.weir.v1.SnapshotHeaderH\x00R\x06header\x12)\n" +
 	"\x04pool\x18\x02 \x01(\v2\x13.weir.v1.PoolRecordH\x00R\x04pool\x12/\n" +
@@ -1020,9 +1113,10 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04hint\x18\a \x01(\v2\x13.weir.v1.HintRecordH\x00R\x04hint\x12&\n" +
 	"\x03job\x18\b \x01(\v2\x12.weir.v1.JobRecordH\x00R\x03job\x12&\n" +
 	"\x03key\x18\t \x01(\v2\x12.weir.v1.KeyRecordH\x00R\x03key\x12)\n" +
-	"\x04cost\x18\v \x01(\v2\x13.weir.v1.CostRecordH\x00R\x04costB\b\n" +
+	"\x04cost\x18\v \x01(\v2\x13.weir.v1.CostRecordH\x00R\x04cost\x12)\n" +
+	"\x06change\x18\x14 \x01(\v2\x0f.weir.v1.ChangeH\x00R\x06changeB\b\n" +
 	"\x06recordJ\x04\b\n" +
-	"\x10\v\"\x9e\x02\n" +
+	"\x10\v\"\xbf\x02\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12#\n" +
 	"\rfeature_level\x18\x02 \x01(\rR\ffeatureLevel\x12\x15\n" +
@@ -1033,7 +1127,9 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"last_lease\x18\x06 \x01(\x04R\tlastLease\x12'\n" +
 	"\x0flast_capability\x18\a \x01(\x04R\x0elastCapability\x12\x1d\n" +
 	"\n" +
-	"admin_made\x18\b \x01(\bR\tadminMade\x12\x18\n" +
+	"admin_made\x18\b \x01(\bR\tadminMade\x12\x1f\n" +
+	"\vlast_change\x18\x14 \x01(\x04R\n" +
+	"lastChange\x12\x18\n" +
 	"\arecords\x18\n" +
 	" \x01(\x04R\arecordsJ\x04\b\t\x10\n" +
 	"\"I\n" +
@@ -1042,13 +1138,17 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\r.weir.v1.PoolR\x04pool\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\bR\adeleted\"7\n" +
 	"\fClientRecord\x12'\n" +
-	"\x06client\x18\x01 \x01(\v2\x0f.weir.v1.ClientR\x06client\"\x92\x01\n" +
+	"\x06client\x18\x01 \x01(\v2\x0f.weir.v1.ClientR\x06client\"\xd0\x01\n" +
 	"\vShareRecord\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\x12\x17\n" +
 	"\anext_ms\x18\x03 \x01(\x03R\x06nextMs\x12&\n" +
 	"\x0furgent_since_ms\x18\x04 \x01(\x03R\rurgentSinceMs\x12\x16\n" +
-	"\x06urgent\x18\x05 \x01(\x03R\x06urgent\"j\n" +
+	"\x06urgent\x18\x05 \x01(\x03R\x06urgent\x12<\n" +
+	"\x0eurgent_minutes\x18\x06 \x03(\v2\x15.weir.v1.UrgentMinuteR\rurgentMinutes\":\n" +
+	"\fUrgentMinute\x12\x16\n" +
+	"\x06minute\x18\x01 \x01(\x03R\x06minute\x12\x12\n" +
+	"\x04jobs\x18\x02 \x01(\x03R\x04jobs\"j\n" +
 	"\x10CapabilityRecord\x123\n" +
 	"\n" +
 	"capability\x18\x01 \x01(\v2\x13.weir.v1.CapabilityR\n" +
@@ -1066,7 +1166,7 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04hint\x18\x02 \x01(\tR\x04hint\x12\x16\n" +
 	"\x06worker\x18\x03 \x01(\tR\x06worker\x12\x17\n" +
-	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xf8\x02\n" +
+	"\aused_ms\x18\x04 \x01(\x03R\x06usedMs\"\xa2\x03\n" +
 	"\tJobRecord\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.weir.v1.JobR\x03job\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x1f\n" +
@@ -1082,7 +1182,8 @@ const file_weir_v1_snapshot_proto_rawDesc = "" +
 	"\rcancel_reason\x18\n" +
 	" \x01(\tR\fcancelReason\x12\"\n" +
 	"\rwait_limit_ms\x18\f \x01(\x03R\vwaitLimitMs\x12\x16\n" +
-	"\x06sealed\x18\v \x01(\fR\x06sealed\"\x93\x01\n" +
+	"\x06sealed\x18\v \x01(\fR\x06sealed\x12(\n" +
+	"\x10retry_exit_codes\x18\r \x03(\x05R\x0eretryExitCodes\"\x93\x01\n" +
 	"\tKeyRecord\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -1114,48 +1215,52 @@ func file_weir_v1_snapshot_proto_rawDescGZIP() []byte {
 	return file_weir_v1_snapshot_proto_rawDescData
 }
 
-var file_weir_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_weir_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_weir_v1_snapshot_proto_goTypes = []any{
 	(*SnapshotRecord)(nil),   // 0: weir.v1.SnapshotRecord
 	(*SnapshotHeader)(nil),   // 1: weir.v1.SnapshotHeader
 	(*PoolRecord)(nil),       // 2: weir.v1.PoolRecord
 	(*ClientRecord)(nil),     // 3: weir.v1.ClientRecord
 	(*ShareRecord)(nil),      // 4: weir.v1.ShareRecord
-	(*CapabilityRecord)(nil), // 5: weir.v1.CapabilityRecord
-	(*WorkerRecord)(nil),     // 6: weir.v1.WorkerRecord
-	(*HintRecord)(nil),       // 7: weir.v1.HintRecord
-	(*JobRecord)(nil),        // 8: weir.v1.JobRecord
-	(*KeyRecord)(nil),        // 9: weir.v1.KeyRecord
-	(*CostRecord)(nil),       // 10: weir.v1.CostRecord
-	(*Pool)(nil),             // 11: weir.v1.Pool
-	(*Client)(nil),           // 12: weir.v1.Client
-	(*Capability)(nil),       // 13: weir.v1.Capability
-	(*Worker)(nil),           // 14: weir.v1.Worker
-	(*Job)(nil),              // 15: weir.v1.Job
-	(*Label)(nil),            // 16: weir.v1.Label
+	(*UrgentMinute)(nil),     // 5: weir.v1.UrgentMinute
+	(*CapabilityRecord)(nil), // 6: weir.v1.CapabilityRecord
+	(*WorkerRecord)(nil),     // 7: weir.v1.WorkerRecord
+	(*HintRecord)(nil),       // 8: weir.v1.HintRecord
+	(*JobRecord)(nil),        // 9: weir.v1.JobRecord
+	(*KeyRecord)(nil),        // 10: weir.v1.KeyRecord
+	(*CostRecord)(nil),       // 11: weir.v1.CostRecord
+	(*Change)(nil),           // 12: weir.v1.Change
+	(*Pool)(nil),             // 13: weir.v1.Pool
+	(*Client)(nil),           // 14: weir.v1.Client
+	(*Capability)(nil),       // 15: weir.v1.Capability
+	(*Worker)(nil),           // 16: weir.v1.Worker
+	(*Job)(nil),              // 17: weir.v1.Job
+	(*Label)(nil),            // 18: weir.v1.Label
 }
 var file_weir_v1_snapshot_proto_depIdxs = []int32{
 	1,  // 0: weir.v1.SnapshotRecord.header:type_name -> weir.v1.SnapshotHeader
 	2,  // 1: weir.v1.SnapshotRecord.pool:type_name -> weir.v1.PoolRecord
 	3,  // 2: weir.v1.SnapshotRecord.client:type_name -> weir.v1.ClientRecord
 	4,  // 3: weir.v1.SnapshotRecord.share:type_name -> weir.v1.ShareRecord
-	5,  // 4: weir.v1.SnapshotRecord.capability:type_name -> weir.v1.CapabilityRecord
-	6,  // 5: weir.v1.SnapshotRecord.worker:type_name -> weir.v1.WorkerRecord
-	7,  // 6: weir.v1.SnapshotRecord.hint:type_name -> weir.v1.HintRecord
-	8,  // 7: weir.v1.SnapshotRecord.job:type_name -> weir.v1.JobRecord
-	9,  // 8: weir.v1.SnapshotRecord.key:type_name -> weir.v1.KeyRecord
-	10, // 9: weir.v1.SnapshotRecord.cost:type_name -> weir.v1.CostRecord
-	11, // 10: weir.v1.PoolRecord.pool:type_name -> weir.v1.Pool
-	12, // 11: weir.v1.ClientRecord.client:type_name -> weir.v1.Client
-	13, // 12: weir.v1.CapabilityRecord.capability:type_name -> weir.v1.Capability
-	14, // 13: weir.v1.WorkerRecord.worker:type_name -> weir.v1.Worker
-	15, // 14: weir.v1.JobRecord.job:type_name -> weir.v1.Job
-	16, // 15: weir.v1.JobRecord.labels:type_name -> weir.v1.Label
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	6,  // 4: weir.v1.SnapshotRecord.capability:type_name -> weir.v1.CapabilityRecord
+	7,  // 5: weir.v1.SnapshotRecord.worker:type_name -> weir.v1.WorkerRecord
+	8,  // 6: weir.v1.SnapshotRecord.hint:type_name -> weir.v1.HintRecord
+	9,  // 7: weir.v1.SnapshotRecord.job:type_name -> weir.v1.JobRecord
+	10, // 8: weir.v1.SnapshotRecord.key:type_name -> weir.v1.KeyRecord
+	11, // 9: weir.v1.SnapshotRecord.cost:type_name -> weir.v1.CostRecord
+	12, // 10: weir.v1.SnapshotRecord.change:type_name -> weir.v1.Change
+	13, // 11: weir.v1.PoolRecord.pool:type_name -> weir.v1.Pool
+	14, // 12: weir.v1.ClientRecord.client:type_name -> weir.v1.Client
+	5,  // 13: weir.v1.ShareRecord.urgent_minutes:type_name -> weir.v1.UrgentMinute
+	15, // 14: weir.v1.CapabilityRecord.capability:type_name -> weir.v1.Capability
+	16, // 15: weir.v1.WorkerRecord.worker:type_name -> weir.v1.Worker
+	17, // 16: weir.v1.JobRecord.job:type_name -> weir.v1.Job
+	18, // 17: weir.v1.JobRecord.labels:type_name -> weir.v1.Label
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_snapshot_proto_init() }
@@ -1163,6 +1268,7 @@ func file_weir_v1_snapshot_proto_init() {
 	if File_weir_v1_snapshot_proto != nil {
 		return
 	}
+	file_weir_v1_event_proto_init()
 	file_weir_v1_job_proto_init()
 	file_weir_v1_snapshot_proto_msgTypes[0].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
@@ -1175,6 +1281,7 @@ func file_weir_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Job)(nil),
 		(*SnapshotRecord_Key)(nil),
 		(*SnapshotRecord_Cost)(nil),
+		(*SnapshotRecord_Change)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1182,7 +1289,7 @@ func file_weir_v1_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_snapshot_proto_rawDesc), len(file_weir_v1_snapshot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -183,7 +183,9 @@ type WorkerHello struct {
 	// The kinds of job that it runs, by the names of the fields in JobSpec. Empty:
 	// every kind, as workers did before they said it.
 	Kinds         []string `protobuf:"bytes,13,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	Keys          []string `protobuf:"bytes,14,rep,name=keys,proto3" json:"keys,omitempty"` // ids of the pool's keys that it holds
+	Keys          []string `protobuf:"bytes,14,rep,name=keys,proto3" json:"keys,omitempty"`                                  // ids of the pool's keys that it holds
+	Updates       bool     `protobuf:"varint,15,opt,name=updates,proto3" json:"updates,omitempty"`                           // it has a command of its operator's that updates it
+	UpdateError   string   `protobuf:"bytes,16,opt,name=update_error,json=updateError,proto3" json:"update_error,omitempty"` // at what its latest update failed; empty: it did not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,6 +316,20 @@ func (x *WorkerHello) GetKeys() []string {
 		return x.Keys
 	}
 	return nil
+}
+
+func (x *WorkerHello) GetUpdates() bool {
+	if x != nil {
+		return x.Updates
+	}
+	return false
+}
+
+func (x *WorkerHello) GetUpdateError() string {
+	if x != nil {
+		return x.UpdateError
+	}
+	return ""
 }
 
 type RunningAttempt struct {
@@ -647,6 +663,7 @@ type NodeMessage struct {
 	FinishAcks    []*FinishAck           `protobuf:"bytes,6,rep,name=finish_acks,json=finishAcks,proto3" json:"finish_acks,omitempty"`
 	Probe         *Probe                 `protobuf:"bytes,7,opt,name=probe,proto3" json:"probe,omitempty"` // "do you still answer?", before another session may supersede this one
 	Pages         []*PageRequest         `protobuf:"bytes,8,rep,name=pages,proto3" json:"pages,omitempty"`
+	Update        *UpdateOrder           `protobuf:"bytes,9,opt,name=update,proto3" json:"update,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +754,59 @@ func (x *NodeMessage) GetPages() []*PageRequest {
 	return nil
 }
 
+func (x *NodeMessage) GetUpdate() *UpdateOrder {
+	if x != nil {
+		return x.Update
+	}
+	return nil
+}
+
+// UpdateOrder makes a worker end its jobs, run its own update command and start
+// again. What that command is, only the worker knows.
+type UpdateOrder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	BootId        string                 `protobuf:"bytes,1,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"` // the process that is meant: a later one ignores the order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateOrder) Reset() {
+	*x = UpdateOrder{}
+	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateOrder) ProtoMessage() {}
+
+func (x *UpdateOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateOrder.ProtoReflect.Descriptor instead.
+func (*UpdateOrder) Descriptor() ([]byte, []int) {
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateOrder) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
 // PageRequest asks for a page of metrics, by its name.
 type PageRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -748,7 +818,7 @@ type PageRequest struct {
 
 func (x *PageRequest) Reset() {
 	*x = PageRequest{}
-	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	mi := &file_weir_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +830,7 @@ func (x *PageRequest) String() string {
 func (*PageRequest) ProtoMessage() {}
 
 func (x *PageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[9]
+	mi := &file_weir_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +843,7 @@ func (x *PageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageRequest.ProtoReflect.Descriptor instead.
 func (*PageRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PageRequest) GetNonce() uint64 {
@@ -806,7 +876,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_weir_v1_worker_proto_msgTypes[10]
+	mi := &file_weir_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +888,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[10]
+	mi := &file_weir_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +901,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Welcome) GetSession() string {
@@ -901,7 +971,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_weir_v1_worker_proto_msgTypes[11]
+	mi := &file_weir_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +983,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[11]
+	mi := &file_weir_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +996,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Redirect) GetLeader() string {
@@ -960,14 +1030,15 @@ type Grant struct {
 	TimeLimitMs   int64                  `protobuf:"varint,6,opt,name=time_limit_ms,json=timeLimitMs,proto3" json:"time_limit_ms,omitempty"` // resolved with the pool's default
 	LogLimitBytes int64                  `protobuf:"varint,7,opt,name=log_limit_bytes,json=logLimitBytes,proto3" json:"log_limit_bytes,omitempty"`
 	Cached        bool                   `protobuf:"varint,8,opt,name=cached,proto3" json:"cached,omitempty"`
-	Sealed        []byte                 `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"` // the box of the job's secrets
+	Sealed        []byte                 `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`                    // the box of the job's secrets
+	LeashMs       int64                  `protobuf:"varint,10,opt,name=leash_ms,json=leashMs,proto3" json:"leash_ms,omitempty"` // kill the job when no heartbeat was acknowledged for so long; 0: never
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_weir_v1_worker_proto_msgTypes[12]
+	mi := &file_weir_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1050,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[12]
+	mi := &file_weir_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1063,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1058,6 +1129,13 @@ func (x *Grant) GetSealed() []byte {
 	return nil
 }
 
+func (x *Grant) GetLeashMs() int64 {
+	if x != nil {
+		return x.LeashMs
+	}
+	return 0
+}
+
 type Stop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
@@ -1069,7 +1147,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_weir_v1_worker_proto_msgTypes[13]
+	mi := &file_weir_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1159,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[13]
+	mi := &file_weir_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1172,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Stop) GetLease() uint64 {
@@ -1127,7 +1205,7 @@ type HeartbeatAck struct {
 
 func (x *HeartbeatAck) Reset() {
 	*x = HeartbeatAck{}
-	mi := &file_weir_v1_worker_proto_msgTypes[14]
+	mi := &file_weir_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1217,7 @@ func (x *HeartbeatAck) String() string {
 func (*HeartbeatAck) ProtoMessage() {}
 
 func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[14]
+	mi := &file_weir_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1230,7 @@ func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatAck.ProtoReflect.Descriptor instead.
 func (*HeartbeatAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HeartbeatAck) GetSeq() uint64 {
@@ -1174,7 +1252,7 @@ type FinishAck struct {
 
 func (x *FinishAck) Reset() {
 	*x = FinishAck{}
-	mi := &file_weir_v1_worker_proto_msgTypes[15]
+	mi := &file_weir_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1264,7 @@ func (x *FinishAck) String() string {
 func (*FinishAck) ProtoMessage() {}
 
 func (x *FinishAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[15]
+	mi := &file_weir_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1277,7 @@ func (x *FinishAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishAck.ProtoReflect.Descriptor instead.
 func (*FinishAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *FinishAck) GetLease() uint64 {
@@ -1232,7 +1310,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_weir_v1_worker_proto_msgTypes[16]
+	mi := &file_weir_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1322,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[16]
+	mi := &file_weir_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1335,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -1278,7 +1356,7 @@ type LogUp struct {
 
 func (x *LogUp) Reset() {
 	*x = LogUp{}
-	mi := &file_weir_v1_worker_proto_msgTypes[17]
+	mi := &file_weir_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1368,7 @@ func (x *LogUp) String() string {
 func (*LogUp) ProtoMessage() {}
 
 func (x *LogUp) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[17]
+	mi := &file_weir_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1381,7 @@ func (x *LogUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogUp.ProtoReflect.Descriptor instead.
 func (*LogUp) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LogUp) GetHello() *LogHello {
@@ -1339,7 +1417,7 @@ type LogHello struct {
 
 func (x *LogHello) Reset() {
 	*x = LogHello{}
-	mi := &file_weir_v1_worker_proto_msgTypes[18]
+	mi := &file_weir_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1429,7 @@ func (x *LogHello) String() string {
 func (*LogHello) ProtoMessage() {}
 
 func (x *LogHello) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[18]
+	mi := &file_weir_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1442,7 @@ func (x *LogHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogHello.ProtoReflect.Descriptor instead.
 func (*LogHello) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogHello) GetPool() string {
@@ -1407,7 +1485,7 @@ type LogOffer struct {
 
 func (x *LogOffer) Reset() {
 	*x = LogOffer{}
-	mi := &file_weir_v1_worker_proto_msgTypes[19]
+	mi := &file_weir_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1497,7 @@ func (x *LogOffer) String() string {
 func (*LogOffer) ProtoMessage() {}
 
 func (x *LogOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[19]
+	mi := &file_weir_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1510,7 @@ func (x *LogOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogOffer.ProtoReflect.Descriptor instead.
 func (*LogOffer) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogOffer) GetLease() uint64 {
@@ -1469,7 +1547,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_weir_v1_worker_proto_msgTypes[20]
+	mi := &file_weir_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1559,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[20]
+	mi := &file_weir_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1572,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogChunk) GetLease() uint64 {
@@ -1542,7 +1620,7 @@ type LogEnd struct {
 
 func (x *LogEnd) Reset() {
 	*x = LogEnd{}
-	mi := &file_weir_v1_worker_proto_msgTypes[21]
+	mi := &file_weir_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1632,7 @@ func (x *LogEnd) String() string {
 func (*LogEnd) ProtoMessage() {}
 
 func (x *LogEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[21]
+	mi := &file_weir_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1645,7 @@ func (x *LogEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEnd.ProtoReflect.Descriptor instead.
 func (*LogEnd) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogEnd) GetBytes() int64 {
@@ -1594,7 +1672,7 @@ type LogDown struct {
 
 func (x *LogDown) Reset() {
 	*x = LogDown{}
-	mi := &file_weir_v1_worker_proto_msgTypes[22]
+	mi := &file_weir_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1684,7 @@ func (x *LogDown) String() string {
 func (*LogDown) ProtoMessage() {}
 
 func (x *LogDown) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[22]
+	mi := &file_weir_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1697,7 @@ func (x *LogDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogDown.ProtoReflect.Descriptor instead.
 func (*LogDown) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogDown) GetRedirect() *Redirect {
@@ -1650,7 +1728,7 @@ type LogAck struct {
 
 func (x *LogAck) Reset() {
 	*x = LogAck{}
-	mi := &file_weir_v1_worker_proto_msgTypes[23]
+	mi := &file_weir_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1740,7 @@ func (x *LogAck) String() string {
 func (*LogAck) ProtoMessage() {}
 
 func (x *LogAck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_worker_proto_msgTypes[23]
+	mi := &file_weir_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1753,7 @@ func (x *LogAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogAck.ProtoReflect.Descriptor instead.
 func (*LogAck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LogAck) GetLease() uint64 {
@@ -1733,7 +1811,7 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x124\n" +
 	"\vprobe_reply\x18\x06 \x01(\v2\x13.weir.v1.ProbeReplyR\n" +
 	"probeReply\x12#\n" +
-	"\x05pages\x18\a \x03(\v2\r.weir.v1.PageR\x05pages\"\xb5\x03\n" +
+	"\x05pages\x18\a \x03(\v2\r.weir.v1.PageR\x05pages\"\xf2\x03\n" +
 	"\vWorkerHello\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -1749,7 +1827,9 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\rhighest_lease\x18\v \x01(\x04R\fhighestLease\x12-\n" +
 	"\x06status\x18\f \x01(\v2\x15.weir.v1.WorkerStatusR\x06status\x12\x14\n" +
 	"\x05kinds\x18\r \x03(\tR\x05kinds\x12\x12\n" +
-	"\x04keys\x18\x0e \x03(\tR\x04keys\"C\n" +
+	"\x04keys\x18\x0e \x03(\tR\x04keys\x12\x18\n" +
+	"\aupdates\x18\x0f \x01(\bR\aupdates\x12!\n" +
+	"\fupdate_error\x18\x10 \x01(\tR\vupdateError\"C\n" +
 	"\x0eRunningAttempt\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x1b\n" +
 	"\tlog_bytes\x18\x02 \x01(\x03R\blogBytes\"R\n" +
@@ -1769,7 +1849,7 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\x04Page\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x12\n" +
 	"\x04gzip\x18\x02 \x01(\fR\x04gzip\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"\xf8\x02\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xa6\x03\n" +
 	"\vNodeMessage\x12*\n" +
 	"\awelcome\x18\x01 \x01(\v2\x10.weir.v1.WelcomeR\awelcome\x12-\n" +
 	"\bredirect\x18\x02 \x01(\v2\x11.weir.v1.RedirectR\bredirect\x12&\n" +
@@ -1779,7 +1859,10 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\vfinish_acks\x18\x06 \x03(\v2\x12.weir.v1.FinishAckR\n" +
 	"finishAcks\x12$\n" +
 	"\x05probe\x18\a \x01(\v2\x0e.weir.v1.ProbeR\x05probe\x12*\n" +
-	"\x05pages\x18\b \x03(\v2\x14.weir.v1.PageRequestR\x05pages\"7\n" +
+	"\x05pages\x18\b \x03(\v2\x14.weir.v1.PageRequestR\x05pages\x12,\n" +
+	"\x06update\x18\t \x01(\v2\x14.weir.v1.UpdateOrderR\x06update\"&\n" +
+	"\vUpdateOrder\x12\x17\n" +
+	"\aboot_id\x18\x01 \x01(\tR\x06bootId\"7\n" +
 	"\vPageRequest\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xfb\x01\n" +
@@ -1797,7 +1880,7 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\bRedirect\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\xed\x01\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\x88\x02\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x18\n" +
@@ -1807,7 +1890,9 @@ const file_weir_v1_worker_proto_rawDesc = "" +
 	"\rtime_limit_ms\x18\x06 \x01(\x03R\vtimeLimitMs\x12&\n" +
 	"\x0flog_limit_bytes\x18\a \x01(\x03R\rlogLimitBytes\x12\x16\n" +
 	"\x06cached\x18\b \x01(\bR\x06cached\x12\x16\n" +
-	"\x06sealed\x18\t \x01(\fR\x06sealed\"c\n" +
+	"\x06sealed\x18\t \x01(\fR\x06sealed\x12\x19\n" +
+	"\bleash_ms\x18\n" +
+	" \x01(\x03R\aleashMs\"c\n" +
 	"\x04Stop\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12+\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x13.weir.v1.StopReasonR\x06reason\x12\x18\n" +
@@ -1874,7 +1959,7 @@ func file_weir_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_weir_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_weir_v1_worker_proto_goTypes = []any{
 	(StopReason)(0),         // 0: weir.v1.StopReason
 	(*WorkerMessage)(nil),   // 1: weir.v1.WorkerMessage
@@ -1886,23 +1971,24 @@ var file_weir_v1_worker_proto_goTypes = []any{
 	(*ProbeReply)(nil),      // 7: weir.v1.ProbeReply
 	(*Page)(nil),            // 8: weir.v1.Page
 	(*NodeMessage)(nil),     // 9: weir.v1.NodeMessage
-	(*PageRequest)(nil),     // 10: weir.v1.PageRequest
-	(*Welcome)(nil),         // 11: weir.v1.Welcome
-	(*Redirect)(nil),        // 12: weir.v1.Redirect
-	(*Grant)(nil),           // 13: weir.v1.Grant
-	(*Stop)(nil),            // 14: weir.v1.Stop
-	(*HeartbeatAck)(nil),    // 15: weir.v1.HeartbeatAck
-	(*FinishAck)(nil),       // 16: weir.v1.FinishAck
-	(*Probe)(nil),           // 17: weir.v1.Probe
-	(*LogUp)(nil),           // 18: weir.v1.LogUp
-	(*LogHello)(nil),        // 19: weir.v1.LogHello
-	(*LogOffer)(nil),        // 20: weir.v1.LogOffer
-	(*LogChunk)(nil),        // 21: weir.v1.LogChunk
-	(*LogEnd)(nil),          // 22: weir.v1.LogEnd
-	(*LogDown)(nil),         // 23: weir.v1.LogDown
-	(*LogAck)(nil),          // 24: weir.v1.LogAck
-	(*Label)(nil),           // 25: weir.v1.Label
-	(*Outcome)(nil),         // 26: weir.v1.Outcome
+	(*UpdateOrder)(nil),     // 10: weir.v1.UpdateOrder
+	(*PageRequest)(nil),     // 11: weir.v1.PageRequest
+	(*Welcome)(nil),         // 12: weir.v1.Welcome
+	(*Redirect)(nil),        // 13: weir.v1.Redirect
+	(*Grant)(nil),           // 14: weir.v1.Grant
+	(*Stop)(nil),            // 15: weir.v1.Stop
+	(*HeartbeatAck)(nil),    // 16: weir.v1.HeartbeatAck
+	(*FinishAck)(nil),       // 17: weir.v1.FinishAck
+	(*Probe)(nil),           // 18: weir.v1.Probe
+	(*LogUp)(nil),           // 19: weir.v1.LogUp
+	(*LogHello)(nil),        // 20: weir.v1.LogHello
+	(*LogOffer)(nil),        // 21: weir.v1.LogOffer
+	(*LogChunk)(nil),        // 22: weir.v1.LogChunk
+	(*LogEnd)(nil),          // 23: weir.v1.LogEnd
+	(*LogDown)(nil),         // 24: weir.v1.LogDown
+	(*LogAck)(nil),          // 25: weir.v1.LogAck
+	(*Label)(nil),           // 26: weir.v1.Label
+	(*Outcome)(nil),         // 27: weir.v1.Outcome
 }
 var file_weir_v1_worker_proto_depIdxs = []int32{
 	2,  // 0: weir.v1.WorkerMessage.hello:type_name -> weir.v1.WorkerHello
@@ -1911,35 +1997,36 @@ var file_weir_v1_worker_proto_depIdxs = []int32{
 	4,  // 3: weir.v1.WorkerMessage.status:type_name -> weir.v1.WorkerStatus
 	7,  // 4: weir.v1.WorkerMessage.probe_reply:type_name -> weir.v1.ProbeReply
 	8,  // 5: weir.v1.WorkerMessage.pages:type_name -> weir.v1.Page
-	25, // 6: weir.v1.WorkerHello.labels:type_name -> weir.v1.Label
+	26, // 6: weir.v1.WorkerHello.labels:type_name -> weir.v1.Label
 	3,  // 7: weir.v1.WorkerHello.running:type_name -> weir.v1.RunningAttempt
 	4,  // 8: weir.v1.WorkerHello.status:type_name -> weir.v1.WorkerStatus
-	26, // 9: weir.v1.FinishedAttempt.outcome:type_name -> weir.v1.Outcome
-	11, // 10: weir.v1.NodeMessage.welcome:type_name -> weir.v1.Welcome
-	12, // 11: weir.v1.NodeMessage.redirect:type_name -> weir.v1.Redirect
-	13, // 12: weir.v1.NodeMessage.grants:type_name -> weir.v1.Grant
-	14, // 13: weir.v1.NodeMessage.stops:type_name -> weir.v1.Stop
-	15, // 14: weir.v1.NodeMessage.heartbeat_ack:type_name -> weir.v1.HeartbeatAck
-	16, // 15: weir.v1.NodeMessage.finish_acks:type_name -> weir.v1.FinishAck
-	17, // 16: weir.v1.NodeMessage.probe:type_name -> weir.v1.Probe
-	10, // 17: weir.v1.NodeMessage.pages:type_name -> weir.v1.PageRequest
-	0,  // 18: weir.v1.Stop.reason:type_name -> weir.v1.StopReason
-	26, // 19: weir.v1.FinishAck.outcome:type_name -> weir.v1.Outcome
-	19, // 20: weir.v1.LogUp.hello:type_name -> weir.v1.LogHello
-	20, // 21: weir.v1.LogUp.offers:type_name -> weir.v1.LogOffer
-	21, // 22: weir.v1.LogUp.chunks:type_name -> weir.v1.LogChunk
-	22, // 23: weir.v1.LogChunk.end:type_name -> weir.v1.LogEnd
-	12, // 24: weir.v1.LogDown.redirect:type_name -> weir.v1.Redirect
-	24, // 25: weir.v1.LogDown.acks:type_name -> weir.v1.LogAck
-	1,  // 26: weir.v1.WorkerService.Session:input_type -> weir.v1.WorkerMessage
-	18, // 27: weir.v1.WorkerService.ShipLogs:input_type -> weir.v1.LogUp
-	9,  // 28: weir.v1.WorkerService.Session:output_type -> weir.v1.NodeMessage
-	23, // 29: weir.v1.WorkerService.ShipLogs:output_type -> weir.v1.LogDown
-	28, // [28:30] is the sub-list for method output_type
-	26, // [26:28] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	27, // 9: weir.v1.FinishedAttempt.outcome:type_name -> weir.v1.Outcome
+	12, // 10: weir.v1.NodeMessage.welcome:type_name -> weir.v1.Welcome
+	13, // 11: weir.v1.NodeMessage.redirect:type_name -> weir.v1.Redirect
+	14, // 12: weir.v1.NodeMessage.grants:type_name -> weir.v1.Grant
+	15, // 13: weir.v1.NodeMessage.stops:type_name -> weir.v1.Stop
+	16, // 14: weir.v1.NodeMessage.heartbeat_ack:type_name -> weir.v1.HeartbeatAck
+	17, // 15: weir.v1.NodeMessage.finish_acks:type_name -> weir.v1.FinishAck
+	18, // 16: weir.v1.NodeMessage.probe:type_name -> weir.v1.Probe
+	11, // 17: weir.v1.NodeMessage.pages:type_name -> weir.v1.PageRequest
+	10, // 18: weir.v1.NodeMessage.update:type_name -> weir.v1.UpdateOrder
+	0,  // 19: weir.v1.Stop.reason:type_name -> weir.v1.StopReason
+	27, // 20: weir.v1.FinishAck.outcome:type_name -> weir.v1.Outcome
+	20, // 21: weir.v1.LogUp.hello:type_name -> weir.v1.LogHello
+	21, // 22: weir.v1.LogUp.offers:type_name -> weir.v1.LogOffer
+	22, // 23: weir.v1.LogUp.chunks:type_name -> weir.v1.LogChunk
+	23, // 24: weir.v1.LogChunk.end:type_name -> weir.v1.LogEnd
+	13, // 25: weir.v1.LogDown.redirect:type_name -> weir.v1.Redirect
+	25, // 26: weir.v1.LogDown.acks:type_name -> weir.v1.LogAck
+	1,  // 27: weir.v1.WorkerService.Session:input_type -> weir.v1.WorkerMessage
+	19, // 28: weir.v1.WorkerService.ShipLogs:input_type -> weir.v1.LogUp
+	9,  // 29: weir.v1.WorkerService.Session:output_type -> weir.v1.NodeMessage
+	24, // 30: weir.v1.WorkerService.ShipLogs:output_type -> weir.v1.LogDown
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_worker_proto_init() }
@@ -1954,7 +2041,7 @@ func file_weir_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_worker_proto_rawDesc), len(file_weir_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

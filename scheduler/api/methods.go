@@ -25,6 +25,7 @@ var methods = describe(pb.File_weir_v1_client_proto, pb.File_weir_v1_admin_proto
 // redirected or relayed by their own rules, logs come from whoever stores them.
 var localMethods = []string{
 	pb.JobService_ReadLog_FullMethodName,
+	pb.JobService_WatchEvents_FullMethodName,
 	pb.WorkerService_Session_FullMethodName,
 	pb.WorkerService_ShipLogs_FullMethodName,
 	pb.Membership_Hello_FullMethodName,
@@ -41,6 +42,7 @@ var readMethods = []string{
 	pb.JobService_Explain_FullMethodName,
 	pb.JobService_Watch_FullMethodName,
 	pb.JobService_WatchSettled_FullMethodName,
+	pb.JobService_WatchEvents_FullMethodName,
 	pb.AdminService_ListPools_FullMethodName,
 	pb.AdminService_GetPool_FullMethodName,
 	pb.AdminService_ListClients_FullMethodName,
@@ -48,6 +50,7 @@ var readMethods = []string{
 	pb.AdminService_ListWorkers_FullMethodName,
 	pb.AdminService_ShowPool_FullMethodName,
 	pb.AdminService_ShowWorker_FullMethodName,
+	pb.AdminService_ListChanges_FullMethodName,
 	pb.Membership_ListMembers_FullMethodName,
 }
 

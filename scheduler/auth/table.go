@@ -34,6 +34,7 @@ var table = map[string]rule{
 	pb.JobService_Watch_FullMethodName:        {may: readers},
 	pb.JobService_ReadLog_FullMethodName:      {may: readers | Node},
 	pb.JobService_WatchSettled_FullMethodName: {may: readers},
+	pb.JobService_WatchEvents_FullMethodName:  {may: readers},
 
 	pb.AdminService_AdminInit_FullMethodName:        {may: Node, change: true},
 	pb.AdminService_CreatePool_FullMethodName:       {may: operators, change: true}, // with a worker capability: admin only
@@ -55,6 +56,8 @@ var table = map[string]rule{
 	pb.AdminService_EvictJobs_FullMethodName:        {may: operators, change: true},
 	pb.AdminService_ForgetWorker_FullMethodName:     {may: operators, change: true},
 	pb.AdminService_PauseWorkers_FullMethodName:     {may: operators, change: true},
+	pb.AdminService_UpdateWorker_FullMethodName:     {may: operators, change: true},
+	pb.AdminService_ListChanges_FullMethodName:      {may: operators | Read},
 
 	pb.WorkerService_Session_FullMethodName:  {may: Worker},
 	pb.WorkerService_ShipLogs_FullMethodName: {may: Worker},
