@@ -18,6 +18,7 @@ type repository struct {
 	dir     string
 	address string
 	commit  string
+	guard   func(http.Handler) http.Handler // nil: everybody may fetch
 }
 
 func newRepository(w *world) *repository {
@@ -62,11 +63,15 @@ func (r *repository) serve() (stop func()) {
 	r.w.must(err)
 	l, err := net.Listen("tcp", r.address)
 	r.w.must(err)
-	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: &cgi.Handler{
+	handler := http.Handler(&cgi.Handler{
 		Path: program, Args: []string{"http-backend"}, Stderr: io.Discard,
 		Env: []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull,
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
-	}}
+	})
+	if r.guard != nil {
+		handler = r.guard(handler)
+	}
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: handler}
 	served := make(chan struct{})
 	go func() { // ends with stop
 		defer close(served)

@@ -1,10 +1,8 @@
 package processtest
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,7 +13,6 @@ import (
 	"github.com/weirbuild/weir/cli/local"
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 )
 
 // vault is a pool with a key, made as an operator makes it.
@@ -39,99 +36,6 @@ func (v *vault) secret(name string) (value, file string) {
 	value, file = "s3cr3t-"+rand.Text(), filepath.Join(v.private, name)
 	v.must(os.WriteFile(file, []byte(value+"\n"), 0o600))
 	return value, file
-}
-
-// Secrets go from `weir submit` to a command and to a spec's step, and are nowhere
-// else: in no file of a node or a worker, no process's arguments or environment, no
-// log, neither while the job runs nor afterwards.
-func TestNoValueIsAnywhereInClear(t *testing.T) {
-	w := start(t, local.Config{})
-	v := newVault(w, "vault")
-	var more []string
-	root := os.Geteuid() == 0
-	if root {
-		enginetest.Need(t, "runc", "runc")
-		more = []string{"--allow-obuilder", "--allow-sandbox", "--registry-mirror", "docker.io=http://" + enginetest.ServeBusybox(t)}
-	}
-	w.worker("vault", "keeper", v.workerCap, 4, more...)
-	token, file := v.secret("token")
-	values := map[string]string{"a command's secret": token}
-
-	mark := "mark-" + rand.Text() // what no secret is, for the test's own sake
-	job := w.begin(v.ci, "submit", "--pool", "vault", "--secret", "token:"+file, "--", "/bin/sh", "-c", fmt.Sprintf(
-		`v=$(cat "$WEIR_SECRETS/token"); echo %s; echo "it has ${#v} bytes"; printf %%s "say ${v%%??????????}"; echo . > "%s/half"
-		while ! test -e "%s/go"; do sleep 0.05; done; echo "${v#"${v%%??????????}"} said"; cat "$WEIR_SECRETS/token"`, mark, w.shared, w.shared))
-	w.until("half of the value to be written", func() bool { return w.exists("half") })
-	v.nowhere("while the job runs", mark, values)
-	w.touch("go")
-	a := job.wait()
-	w.says(a, fmt.Sprintf("%s\nit has %d bytes\nsay *** said\n***\nJob succeeded\n", mark, len(token)))
-
-	if root {
-		values["a spec's secret"], file = v.secret("spec")
-		spec := filepath.Join(w.shared, "job.spec")
-		w.must(os.WriteFile(spec, []byte(`((from busybox) (shell /bin/sh -c) (run (secrets (key (target /run/secrets/key))) (shell "echo got $(cat /run/secrets/key)")))`), 0o600))
-		a = w.begin(v.ci, "submit", "--pool", "vault", "--obuilder", spec, "--secret", "key:"+file).wait()
-		w.says(a, "\ngot ***\n")
-		values["a container's secret"], file = v.secret("container")
-		a = w.begin(v.ci, "submit", "--pool", "vault", "--image", "busybox", "--secret", "inside:"+file, "--", "sh", "-c", `echo "got $(cat $WEIR_SECRETS/inside)"`).wait()
-		w.says(a, "\ngot ***\n")
-	}
-	id := regexp.MustCompile(`job (\d+) `).FindStringSubmatch(a.err)[1]
-	shown := w.ok(w.adminAt, "job", "show", id, "-o", "json")
-	for what, value := range values {
-		if strings.Contains(shown, value) || strings.Contains(a.out+a.err, value) {
-			t.Errorf("%s is shown", what)
-		}
-	}
-	if strings.Contains(shown, `"box"`) {
-		t.Errorf("a job is shown with its sealed box: %s", shown)
-	}
-	v.nowhere("afterwards", mark, values)
-}
-
-// nowhere looks for values in every file of the cluster and in every process.
-func (v *vault) nowhere(when, mark string, values map[string]string) {
-	v.t.Helper()
-	marks := 0
-	look := func(place string, text []byte) {
-		if bytes.Contains(text, []byte(mark)) {
-			marks++
-		}
-		for what, value := range values {
-			for how, form := range forms(value) {
-				if bytes.Contains(text, []byte(form)) {
-					v.t.Errorf("%s: %s is in %s, %s", when, what, place, how)
-				}
-			}
-		}
-	}
-	v.must(filepath.WalkDir(v.cluster.Dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return nil // it may be gone by now
-		}
-		if text, err := os.ReadFile(path); err == nil {
-			look(path, text)
-		}
-		return nil
-	}))
-	if marks < len(v.cluster.Nodes) {
-		v.t.Errorf("%s: what is no secret was found in %d files, want at least one of each node: this looks in the wrong places", when, marks)
-	}
-	for _, kind := range []string{"cmdline", "environ"} {
-		files, _ := filepath.Glob("/proc/[0-9]*/" + kind)
-		for _, path := range files {
-			if text, err := os.ReadFile(path); err == nil {
-				look(path, text)
-			}
-		}
-	}
-}
-
-// forms are how a value could be written: as it is, and in two pieces of which each
-// would be told from anything else.
-func forms(value string) map[string]string {
-	return map[string]string{"whole": value, "its beginning": value[:len(value)-10], "its end": value[len(value)-12:]}
 }
 
 // A client believes no node about the key that it seals to; a job waits for a worker
