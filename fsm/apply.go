@@ -102,6 +102,10 @@ func (s *State) apply(c *pb.Command) Result {
 		return s.pauseWorkers(op.PauseWorkers)
 	case *pb.Command_PausePool:
 		return s.pausePool(op.PausePool)
+	case *pb.Command_FreePermit:
+		return s.freePermit(op.FreePermit)
+	case *pb.Command_SetClientLimit:
+		return s.setClientLimit(op.SetClientLimit)
 	default:
 		panic(fmt.Sprintf("fsm: unknown command %T; upgrade this node", op))
 	}

@@ -42,6 +42,9 @@ func (b *builder) client(c *Client) error {
 		return fmt.Errorf("client %s: %w", c.Name, err)
 	}
 	b.s.clients.load(c.Name, c)
+	if c.MaxRunning < 0 || c.MaxRunning > MaxQueued {
+		return fmt.Errorf("client %s: a limit of %d running jobs", c.Name, c.MaxRunning)
+	}
 	return validTimes("client "+c.Name, c.Created)
 }
 
@@ -60,6 +63,9 @@ func (b *builder) share(h *Share) error {
 	}
 	if h.Urgents < 0 {
 		return fmt.Errorf("%s: %d urgent jobs", what, h.Urgents)
+	}
+	if err := h.Hour.validate(what); err != nil {
+		return err
 	}
 	if err := validTimes(what, h.UrgentSince); err != nil {
 		return err

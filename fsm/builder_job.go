@@ -27,6 +27,9 @@ func (b *builder) job(j *Job) error {
 	b.s.jobs.load(j.ID, j)
 	b.s.byClient.load(clientJob{j.Client, j.ID})
 	b.s.link(j)
+	if err := b.linkPermits(j); err != nil {
+		return err
+	}
 	if j.State == pb.JobState_JOB_STATE_SETTLED {
 		return nil
 	}
@@ -92,6 +95,9 @@ func (j *Job) validate(s *State) error {
 	if err := validTimes("it", j.Submitted, j.FairStart, j.NotBefore, j.Settled, j.Charge, j.WaitLimit); err != nil {
 		return err
 	}
+	if err := validateJobRules(j.Concurrency, j.AtMost, j.Priority, j.RetryExits); err != nil {
+		return err
+	}
 	if err := j.validateAttempts(s); err != nil {
 		return err
 	}
@@ -113,7 +119,10 @@ func (j *Job) validateAttempts(s *State) error {
 		if i > 0 && (a.No != j.Attempts[i-1].No+1 || a.Lease <= j.Attempts[i-1].Lease) {
 			return fmt.Errorf("attempt %d is out of order", a.No)
 		}
-		if err := validTimes("it", a.Started, a.Ended); err != nil {
+		if a.Held && (a.Outcome == nil || j.Concurrency == "") || (a.Leash != 0) != (j.Concurrency != "") {
+			return fmt.Errorf("attempt %d has a leash or holds a key, as none of this job can", a.No)
+		}
+		if err := validTimes("it", a.Started, a.Ended, a.Leash); err != nil {
 			return fmt.Errorf("attempt %d: %w", a.No, err)
 		}
 	}

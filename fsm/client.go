@@ -67,6 +67,25 @@ func (s *State) setClientRate(c *pb.SetClientRate) Result {
 	return Result{}
 }
 
+// setClientLimit changes how many jobs of a client may run at once in each pool.
+func (s *State) setClientLimit(c *pb.SetClientLimit) Result {
+	old, ok := s.Client(c.GetName())
+	if !ok {
+		return Result{Refusal: noClient(c.GetName())}
+	}
+	most := c.GetMaxRunning()
+	if most < 0 || most > MaxQueued {
+		return refuse(Invalid, "set limit of client %s: %d running jobs are out of range: 0 (as the pool says) to %d", old.Name, most, MaxQueued)
+	}
+	if old.MaxRunning == int(most) {
+		return Result{Repeat: true}
+	}
+	next := *old
+	next.MaxRunning = int(most)
+	s.setClient(&next)
+	return Result{}
+}
+
 func (s *State) setClient(c *Client) {
 	s.clients.set(c.Name, c)
 	s.emit(Event{Kind: ClientChanged, Client: c.Name})

@@ -24,7 +24,10 @@ const (
 	MaxOutputLen   = 4 << 10 // an outcome's output
 	MaxLabels      = 32      // of one job or worker
 	MaxSlots       = 4096    // of one worker
-	MaxAttempts    = 32      // kept of one job, and the most that a pool may ask for
+	MaxPriority    = 100
+	MaxPermits     = 10_000 // of one concurrency key
+	MaxRetryExits  = 32     // exit codes after which a job is tried again
+	MaxAttempts    = 32     // kept of one job, and the most that a pool may ask for
 	MaxLogHolders  = 15
 	MaxTrim        = 1000 // jobs in one Trim
 	MaxPools       = 256
@@ -168,6 +171,9 @@ func ValidatePoolConfig(c *pb.PoolConfig) error {
 		{"uncached cost", c.GetUncachedCostMs(), MaxDuration},
 		{"wait limit", c.GetWaitLimitMs(), MaxDuration},
 		{"urgent jobs per hour", c.GetMaxUrgentPerHour(), MaxQueued},
+		{"running jobs", c.GetMaxRunning(), MaxQueued},
+		{"running jobs per client", c.GetMaxRunningPerClient(), MaxQueued},
+		{"wait of a wide job", c.GetWideAfterMs(), MaxDuration},
 	} {
 		if f.value < 0 || f.value > f.max {
 			return fmt.Errorf("%s of %d is out of range: 0 (the default) to %d", f.name, f.value, f.max)
@@ -182,6 +188,52 @@ func ValidatePoolConfig(c *pb.PoolConfig) error {
 		return fmt.Errorf("lease TTL of %d ms is too short: at least %d ms", ttl, MinLeaseTTL)
 	}
 	return validateRecipient(c.GetRecipient())
+}
+
+// validateRules checks what a submit says of when its job may run, and again.
+func validateRules(c *pb.SubmitJob) error {
+	if leash := c.GetLeashMs(); leash < 0 || leash > MaxDuration {
+		return fmt.Errorf("leash of %d ms is out of range: 0 to %d", leash, MaxDuration)
+	}
+	return validateJobRules(c.GetConcurrency().GetKey(), c.GetConcurrency().GetMost(), c.GetPriority(), c.GetRetryExitCodes())
+}
+
+func validateJobRules(key string, most, priority uint32, exits []int32) error {
+	if err := ValidateConcurrency(key, most); err != nil {
+		return err
+	}
+	if priority > MaxPriority {
+		return fmt.Errorf("priority %d is out of range: 0 to %d", priority, MaxPriority)
+	}
+	return ValidateRetryExits(exits)
+}
+
+// ValidateConcurrency checks a concurrency key and how many jobs may run with it at
+// once; neither is good too.
+func ValidateConcurrency(key string, most uint32) error {
+	switch {
+	case key == "" && most == 0:
+		return nil
+	case key == "" || len(key) > MaxHintLen:
+		return fmt.Errorf("concurrency key is %d bytes long; 1 to %d", len(key), MaxHintLen)
+	case most < 1 || most > MaxPermits:
+		return fmt.Errorf("concurrency key %s: %d jobs at once are out of range: 1 to %d", quote(key), most, MaxPermits)
+	}
+	return validateText("concurrency key", key)
+}
+
+// ValidateRetryExits checks exit codes after which a job is tried again: sorted,
+// each once.
+func ValidateRetryExits(exits []int32) error {
+	if len(exits) > MaxRetryExits {
+		return fmt.Errorf("%d exit codes to retry after; at most %d", len(exits), MaxRetryExits)
+	}
+	for i, code := range exits {
+		if code < 1 || code > 255 || i > 0 && exits[i-1] >= code {
+			return fmt.Errorf("exit code %d to retry after is repeated, out of order or out of range: 1 to 255", code)
+		}
+	}
+	return nil
 }
 
 // validateRecipient bounds what is kept. Whether it is an age recipient is for those

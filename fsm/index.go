@@ -84,6 +84,10 @@ func (s *State) tally(j *Job, from, to pb.JobState) {
 	h.count(from, -1)
 	h.count(to, +1)
 	s.dropIfGone(h)
+	s.changeSemaphore(j, func(m *Semaphore) {
+		m.count(from, -1)
+		m.count(to, +1)
+	})
 	if delta := waits(to) - waits(from); delta != 0 {
 		s.countPending(j.Pool, j.Hint, delta)
 	}

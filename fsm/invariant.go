@@ -85,6 +85,10 @@ func (s *State) sameIndexes(f *State) error {
 		{"capabilities by secret", samePairs(s.capsByToken.all(), f.capsByToken.all())},
 		{"revoked capabilities", same(s.revoked.all(), f.revoked.all(), identical)},
 		{"request keys by age", same(s.keysByAge.all(), f.keysByAge.all(), equalTo[requestKey])},
+		{"concurrency keys", same(s.semaphores.all(), f.semaphores.all(), func(a, b *Semaphore) bool {
+			return a.Key == b.Key && a.Most == b.Most && a.Waiting == b.Waiting && a.Running == b.Running && a.Held == b.Held
+		})},
+		{"leases that hold keys", samePairs(s.holds.all(), f.holds.all())},
 		{"request keys by client", samePairs(s.keyCounts.all(), f.keyCounts.all())},
 	} {
 		if !c.same {

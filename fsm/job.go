@@ -3,7 +3,6 @@ package fsm
 import (
 	"cmp"
 	"fmt"
-	"time"
 
 	"github.com/weirbuild/weir/proto/pb"
 )
@@ -18,15 +17,15 @@ func (s *State) submitJob(c *pb.SubmitJob) Result {
 	if r, answered := s.checkKey(j, c.GetKey()); answered {
 		return r
 	}
-	p, client, r := s.admit(j)
+	p, client, r := s.admit(j, c.GetSlidingHour())
 	if r != nil {
 		return Result{Refusal: r}
 	}
-	s.accept(j, p, client)
+	s.accept(j, p, client, c.GetSlidingHour())
 	s.rememberKey(j, c.GetKey())
 	if to := c.GetGrantTo(); to != "" {
-		if w, r := s.grantable(j, to); r == nil {
-			return s.grant(nil, j, w)
+		if w, r := s.grantable(j, to, c.GetLeashMs()); r == nil {
+			return s.grant(nil, j, w, c.GetLeashMs())
 		}
 	}
 	s.store(nil, j)
@@ -59,6 +58,9 @@ func newJob(c *pb.SubmitJob) (*Job, error) {
 	if limit := c.GetWaitLimitMs(); limit < 0 || limit > MaxDuration {
 		return nil, fmt.Errorf("wait limit of %d ms is out of range: 0 to %d", limit, MaxDuration)
 	}
+	if err := validateRules(c); err != nil {
+		return nil, err
+	}
 	sum, err := digestOf("spec digest", c.GetSpecSha256())
 	if err != nil {
 		return nil, err
@@ -67,11 +69,13 @@ func newJob(c *pb.SubmitJob) (*Job, error) {
 		Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), SpecSHA256: sum, Sealed: c.GetSealed(),
 		RequestKey: c.GetKey().GetId(), Hint: c.GetCacheHint(), Labels: labelsOf(c.GetLabels()),
 		Slots: max(c.GetSlots(), 1), Urgent: c.GetUrgent(), WaitLimit: c.GetWaitLimitMs(), State: pb.JobState_JOB_STATE_QUEUED,
+		Concurrency: c.GetConcurrency().GetKey(), AtMost: c.GetConcurrency().GetMost(), Priority: c.GetPriority(),
+		RetryExits: c.GetRetryExitCodes(),
 	}, nil
 }
 
 // admit finds the job's pool and client, and room in the queues.
-func (s *State) admit(j *Job) (*Pool, *Client, *Refusal) {
+func (s *State) admit(j *Job, sliding bool) (*Pool, *Client, *Refusal) {
 	p, ok := s.Pool(j.Pool)
 	if !ok {
 		return nil, nil, noPool(j.Pool)
@@ -88,9 +92,11 @@ func (s *State) admit(j *Job) (*Pool, *Client, *Refusal) {
 	if ok && h.Waiting >= limits.MaxQueuedPerClient {
 		return nil, nil, refusal(Full, "client %s has %d jobs waiting in pool %s, its limit there; try again when some have run, or let an operator raise max_queued_per_client", client.Name, h.Waiting, p.Name)
 	}
-	if n, since := h.urgents(s.now); j.Urgent && limits.MaxUrgentPerHour > 0 && n >= limits.MaxUrgentPerHour {
-		return nil, nil, refusal(Full, "client %s has submitted %d urgent jobs to pool %s in this hour, its limit there; submit this one as not urgent, try again in %v, or let an operator raise max_urgent_per_hour",
-			client.Name, n, p.Name, time.Duration(since+urgentWindow-s.now)*time.Millisecond)
+	if r := h.urgentLimit(s.now, j, limits, sliding); r != nil {
+		return nil, nil, r
+	}
+	if r := s.agrees(j); r != nil {
+		return nil, nil, r
 	}
 	if n, _ := s.keyCounts.get(client.Name); n >= MaxKeys && j.RequestKey != "" {
 		return nil, nil, refusal(Full, "client %s has submitted %d jobs with request keys within the hour for which they are remembered, the limit; try again later", client.Name, n)
@@ -100,7 +106,7 @@ func (s *State) admit(j *Job) (*Pool, *Client, *Refusal) {
 
 // accept gives the job its id and its place in the queue. It is stored by the
 // caller, once it is known whether it waits at all.
-func (s *State) accept(j *Job, p *Pool, client *Client) {
+func (s *State) accept(j *Job, p *Pool, client *Client, sliding bool) {
 	s.lastJob++
 	j.ID = s.lastJob
 	j.Pool, j.Client = p.Name, client.Name // one string each for all their jobs
@@ -109,7 +115,7 @@ func (s *State) accept(j *Job, p *Pool, client *Client) {
 	limits := p.Limits()
 	j.WaitLimit = cmp.Or(j.WaitLimit, limits.WaitLimit)
 	s.charge(j, p, client)
-	s.countUrgent(j, limits)
+	s.countUrgent(j, limits, sliding)
 	s.emitJob(JobQueued, j)
 }
 

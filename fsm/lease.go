@@ -13,14 +13,16 @@ func (s *State) grantLease(c *pb.GrantLease) Result {
 	if r != nil {
 		return Result{Refusal: r}
 	}
-	w, r := s.grantable(j, c.GetWorker())
+	w, r := s.grantable(j, c.GetWorker(), c.GetLeashMs())
 	if r != nil {
 		return Result{Refusal: r}
 	}
-	return s.grant(j, clone(j), w)
+	next := clone(j)
+	s.trade(j, next, JobID(c.GetInPlaceOf()))
+	return s.grant(j, next, w, c.GetLeashMs())
 }
 
-func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
+func (s *State) grantable(j *Job, worker string, leash int64) (*Worker, *Refusal) {
 	if j.State != pb.JobState_JOB_STATE_QUEUED {
 		return nil, refusal(Refused, "job %d is not in the backlog: its state is %s", j.ID, StateName(j.State))
 	}
@@ -39,15 +41,21 @@ func (s *State) grantable(j *Job, worker string) (*Worker, *Refusal) {
 			return nil, refusal(Refused, "job %d asks for label %s=%s, which worker %s has not", j.ID, l.Name, l.Value, w.Name)
 		}
 	}
+	if r := s.permitted(j, leash); r != nil {
+		return nil, r
+	}
 	return w, nil
 }
 
 // grant gives j to a worker. old is the record that j, a copy, takes the place
 // of; nil: j is new.
-func (s *State) grant(old, j *Job, w *Worker) Result {
+func (s *State) grant(old, j *Job, w *Worker, leash int64) Result {
 	a := Attempt{No: 1, Lease: s.nextLease(), Worker: w.Name, Key: w.Key, Started: s.now}
 	if last := j.Last(); last != nil {
 		a.No = last.No + 1
+	}
+	if j.Concurrency != "" {
+		a.Leash = leash
 	}
 	if j.Hint != "" {
 		a.Cached = s.recordHint(j.Pool, j.Hint, w.Name)
@@ -125,6 +133,7 @@ func (s *State) endAttempt(j *Job, out *pb.Outcome) {
 	a := next.Last()
 	a.Ended, a.Outcome = s.now, out
 	s.learn(j, a)
+	s.holdOn(next, a)
 	s.occupy(j.Pool, a.Worker, j.Slots, -1)
 	s.emit(Event{
 		Kind: AttemptEnded, Job: j.ID, Attempt: a.No, Lease: a.Lease, Pool: j.Pool, Worker: a.Worker,

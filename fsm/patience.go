@@ -7,10 +7,6 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// urgentWindow is the hour, in ms, in which a client's urgent jobs are counted. It
-// begins with the first of them.
-const urgentWindow = 3600 * 1000
-
 // WaitsUntil is when a waiting job gives up, in ms; 0: never. Each stretch of
 // waiting counts by itself: since the submit, or since its last attempt ended.
 func (j *Job) WaitsUntil() int64 {
@@ -52,23 +48,4 @@ func impatient(j *Job) *pb.Outcome {
 		message += fmt.Sprintf("; attempt %d on worker %s ended as %s", last.No, last.Worker, OutcomeName(last.Outcome.GetKind()))
 	}
 	return &pb.Outcome{Kind: pb.OutcomeKind_OUTCOME_TIMED_OUT, Message: clip(message, MaxReasonLen)}
-}
-
-// urgents is how many urgent jobs count against a client's limit now, and since
-// when.
-func (h *Share) urgents(now int64) (n, since int64) {
-	if h == nil || h.Urgents == 0 || now-h.UrgentSince >= urgentWindow {
-		return 0, now
-	}
-	return h.Urgents, h.UrgentSince
-}
-
-// countUrgent counts an urgent job, where that is limited.
-func (s *State) countUrgent(j *Job, l Limits) {
-	if !j.Urgent || l.MaxUrgentPerHour == 0 {
-		return
-	}
-	h := s.changeShare(j.Pool, j.Client)
-	n, since := h.urgents(s.now)
-	h.Urgents, h.UrgentSince = n+1, since
 }

@@ -27,6 +27,7 @@ func fillJob(m *pb.Job, j *Job) {
 	m.SubmittedMs, m.SettledMs, m.NotBeforeMs, m.FairStartMs = j.Submitted, j.Settled, j.NotBefore, j.FairStart
 	m.CancelRequested = j.Cancel != nil
 	m.CacheHint, m.Urgent, m.Slots = j.Hint, j.Urgent, j.Slots
+	m.Concurrency, m.Priority = concurrencyPB(j), j.Priority
 	m.Attempts = nil
 	for i := range j.Attempts {
 		m.Attempts = append(m.Attempts, attemptPB(&j.Attempts[i]))
@@ -37,6 +38,7 @@ func attemptPB(a *Attempt) *pb.Attempt {
 	return &pb.Attempt{
 		Number: uint32(a.No), Lease: uint64(a.Lease), Worker: a.Worker, StartedMs: a.Started,
 		EndedMs: a.Ended, Outcome: a.Outcome, Log: a.Log, Cached: a.Cached,
+		LeashMs: a.Leash, Held: a.Held,
 	}
 }
 
@@ -58,7 +60,14 @@ func WorkerPB(w *Worker) *pb.Worker {
 
 // ClientPB shows a client.
 func ClientPB(c *Client) *pb.Client {
-	return &pb.Client{Name: c.Name, Rate: c.Rate, CreatedMs: c.Created}
+	return &pb.Client{Name: c.Name, Rate: c.Rate, CreatedMs: c.Created, MaxRunning: int64(c.MaxRunning)}
+}
+
+func concurrencyPB(j *Job) *pb.Concurrency {
+	if j.Concurrency == "" {
+		return nil
+	}
+	return &pb.Concurrency{Key: j.Concurrency, Most: j.AtMost}
 }
 
 // CapabilityPB shows a capability, without the hash of its secret.

@@ -11,22 +11,25 @@ import (
 // Limits are a pool's settings with the defaults filled in. Durations and costs
 // are in milliseconds.
 type Limits struct {
-	LeaseTTL           int64 // 0: the profile's
-	Attempts           uint32
-	Backoff            int64
-	MaxBackoff         int64
-	MaxQueued          int
-	MaxQueuedPerClient int
-	KeepJobs           int
-	KeepFor            int64
-	TimeLimit          int64
-	LogLimit           int64 // bytes
-	CachedCost         int64
-	UncachedCost       int64
-	WaitLimit          int64 // 0: none
-	MaxUrgentPerHour   int64 // of a client; 0: no limit
-	Learn              bool
-	Steal              bool
+	LeaseTTL            int64 // 0: the profile's
+	Attempts            uint32
+	Backoff             int64
+	MaxBackoff          int64
+	MaxQueued           int
+	MaxQueuedPerClient  int
+	KeepJobs            int
+	KeepFor             int64
+	TimeLimit           int64
+	LogLimit            int64 // bytes
+	CachedCost          int64
+	UncachedCost        int64
+	WaitLimit           int64 // 0: none
+	MaxUrgentPerHour    int64 // of a client; 0: no limit
+	MaxRunning          int   // 0: no limit
+	MaxRunningPerClient int   // 0: no limit
+	WideAfter           int64
+	Learn               bool
+	Steal               bool
 }
 
 // Limits resolves the pool's configuration.
@@ -46,6 +49,8 @@ func (p *Pool) Limits() Limits {
 		UncachedCost: orDefault(c.GetUncachedCostMs(), 600_000),
 	}
 	l.WaitLimit, l.MaxUrgentPerHour = c.GetWaitLimitMs(), c.GetMaxUrgentPerHour()
+	l.MaxRunning, l.MaxRunningPerClient = int(c.GetMaxRunning()), int(c.GetMaxRunningPerClient())
+	l.WideAfter = orDefault(c.GetWideAfterMs(), 60_000)
 	l.Learn = c.GetLearn() == pb.Switch_SWITCH_ON
 	l.Steal = c.GetSteal() == pb.Switch_SWITCH_ON
 	l.MaxQueuedPerClient = int(orDefault(c.GetMaxQueuedPerClient(), int64(max(l.MaxQueued/4, 1))))
@@ -60,6 +65,7 @@ func (l Limits) Config() *pb.PoolConfig {
 		KeepJobs: int64(l.KeepJobs), KeepForMs: l.KeepFor, TimeLimitMs: l.TimeLimit, LogLimitBytes: l.LogLimit,
 		CachedCostMs: l.CachedCost, UncachedCostMs: l.UncachedCost, Learn: switchOf(l.Learn), Steal: switchOf(l.Steal),
 		WaitLimitMs: l.WaitLimit, MaxUrgentPerHour: l.MaxUrgentPerHour,
+		MaxRunning: int64(l.MaxRunning), MaxRunningPerClient: int64(l.MaxRunningPerClient), WideAfterMs: l.WideAfter,
 	}
 }
 
@@ -176,6 +182,7 @@ func configOf(c *pb.PoolConfig) *pb.PoolConfig {
 		LogLimitBytes: c.GetLogLimitBytes(), CachedCostMs: c.GetCachedCostMs(),
 		UncachedCostMs: c.GetUncachedCostMs(), Learn: c.GetLearn(), Steal: c.GetSteal(),
 		Recipient: c.GetRecipient(), WaitLimitMs: c.GetWaitLimitMs(), MaxUrgentPerHour: c.GetMaxUrgentPerHour(),
+		MaxRunning: c.GetMaxRunning(), MaxRunningPerClient: c.GetMaxRunningPerClient(), WideAfterMs: c.GetWideAfterMs(),
 	}
 }
 

@@ -42,6 +42,11 @@ type Job struct {
 	Slots      uint32 // at least 1
 	Urgent     bool
 
+	Concurrency string  // key; empty: it may run beside any other job
+	AtMost      uint32  // so many jobs with that key run at once
+	Priority    uint32  // among the waiting jobs of its client
+	RetryExits  []int32 // exit codes after which it is tried again; sorted
+
 	State     pb.JobState
 	Submitted int64 // ms, as all times here
 	FairStart int64
@@ -73,6 +78,8 @@ type Attempt struct {
 	Outcome *pb.Outcome // nil: it runs
 	Log     *pb.LogInfo // nil: not sealed
 	Cached  bool        // the worker was known to have the job's hint
+	Leash   int64       // ms without an acknowledged renewal after which the worker kills it; 0: it does not
+	Held    bool        // its lease is over, and it still takes its concurrency key
 }
 
 // Running says whether a worker holds the job.
@@ -165,6 +172,8 @@ type Client struct {
 	Name    string
 	Rate    float64 // jobs it expects to run at once
 	Created int64
+
+	MaxRunning int // in each pool; 0: as the pool says
 }
 
 // Share is what one client has in one pool.
@@ -177,6 +186,7 @@ type Share struct {
 
 	UrgentSince int64 // where urgent jobs are limited: when the hour began in which they are counted
 	Urgents     int64
+	Hour        *urgentHour // where any hour counts; nil: none are known
 
 	batch uint64 // as Pool's
 }

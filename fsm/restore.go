@@ -248,7 +248,8 @@ func jobOf(m *pb.JobRecord) (*Job, error) {
 		Slots: v.GetSlots(), Urgent: v.GetUrgent(), State: v.GetState(), Submitted: v.GetSubmittedMs(),
 		FairStart: v.GetFairStartMs(), Charge: m.GetCostMs(), NotBefore: v.GetNotBeforeMs(),
 		Lease: LeaseID(m.GetLease()), Failures: m.GetFailures(), Attempts: attempts,
-		WaitLimit: m.GetWaitLimitMs(), Settled: v.GetSettledMs(), Outcome: v.GetOutcome(),
+		Concurrency: v.GetConcurrency().GetKey(), AtMost: v.GetConcurrency().GetMost(), Priority: v.GetPriority(),
+		RetryExits: m.GetRetryExitCodes(), WaitLimit: m.GetWaitLimitMs(), Settled: v.GetSettledMs(), Outcome: v.GetOutcome(),
 	}
 	if v.GetCancelRequested() {
 		j.Cancel = &Cancellation{Reason: m.GetCancelReason()}
@@ -270,7 +271,7 @@ func attemptsOf(m *pb.JobRecord) ([]Attempt, error) {
 		attempts = append(attempts, Attempt{
 			No: AttemptNo(v.GetNumber()), Lease: LeaseID(v.GetLease()), Worker: v.GetWorker(), Key: key,
 			Started: v.GetStartedMs(), Ended: v.GetEndedMs(), Outcome: v.GetOutcome(), Log: v.GetLog(),
-			Cached: v.GetCached(),
+			Cached: v.GetCached(), Leash: v.GetLeashMs(), Held: v.GetHeld(),
 		})
 	}
 	return attempts, nil
@@ -282,11 +283,11 @@ func poolOf(m *pb.PoolRecord) *Pool {
 }
 
 func clientOf(m *pb.Client) *Client {
-	return &Client{Name: m.GetName(), Rate: m.GetRate(), Created: m.GetCreatedMs()}
+	return &Client{Name: m.GetName(), Rate: m.GetRate(), Created: m.GetCreatedMs(), MaxRunning: int(m.GetMaxRunning())}
 }
 
 func shareOf(m *pb.ShareRecord) *Share {
-	return &Share{Pool: m.GetPool(), Client: m.GetClient(), Next: m.GetNextMs(), UrgentSince: m.GetUrgentSinceMs(), Urgents: m.GetUrgent()}
+	return &Share{Pool: m.GetPool(), Client: m.GetClient(), Next: m.GetNextMs(), UrgentSince: m.GetUrgentSinceMs(), Urgents: m.GetUrgent(), Hour: hourOf(m.GetUrgentMinutes())}
 }
 
 func hintOf(m *pb.HintRecord) *Hint {

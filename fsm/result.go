@@ -92,6 +92,8 @@ const (
 	CapabilityCreated                      //
 	CapabilityRevoked                      //
 	WorkerPaused                           // it gets no new jobs any more, or again
+	JobMoved                               // it has another place in the backlog
+	PermitFreed                            // an attempt that was over takes its concurrency key no longer
 )
 
 var eventNames = [...]string{
@@ -101,6 +103,7 @@ var eventNames = [...]string{
 	WorkerRegistered: "worker-registered", WorkerForgotten: "worker-forgotten",
 	PoolChanged: "pool-changed", PoolDeleted: "pool-deleted", ClientChanged: "client-changed",
 	CapabilityCreated: "capability-created", CapabilityRevoked: "capability-revoked", WorkerPaused: "worker-paused",
+	JobMoved: "job-moved", PermitFreed: "permit-freed",
 }
 
 // String gives the kind's name, as in "job-queued".

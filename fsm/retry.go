@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weirbuild/weir/proto/pb"
@@ -10,6 +11,8 @@ import (
 // afterAttempt says what becomes of a job whose attempt ended so: next is the
 // copy of j to be changed, already without its lease.
 //
+//	failed with an exit code that the job names, and
+//	no request to cancel                                as the worker's own failures, below
 //	a result (succeeded, failed, timed out, cancelled)  settles the job
 //	any other end after a request to cancel             settles it as cancelled
 //	the worker's capability was revoked, or an operator
@@ -18,6 +21,8 @@ import (
 //	                                                    place; settles after the pool's attempts
 func (s *State) afterAttempt(j, next *Job, out *pb.Outcome) {
 	switch {
+	case j.Cancel == nil && j.retriesAfter(out):
+		s.retry(j, next, out)
 	case isResult(out.GetKind()):
 		s.settle(j, next, out)
 	case j.Cancel != nil:
@@ -71,9 +76,17 @@ func (l Limits) backoff(failures uint32) int64 {
 	return min(wait, l.MaxBackoff)
 }
 
-// exhausted is the outcome of a job that has no attempts left: lost, unless the
-// last worker said what was wrong with it.
+// retriesAfter says whether a build that failed so is tried again.
+func (j *Job) retriesAfter(out *pb.Outcome) bool {
+	return out.GetKind() == pb.OutcomeKind_OUTCOME_FAILED && slices.Contains(j.RetryExits, out.GetExitCode())
+}
+
+// exhausted is the outcome of a job that has no attempts left: the build's own, or
+// lost, unless the last worker said what was wrong with it.
 func exhausted(j *Job, out *pb.Outcome) *pb.Outcome {
+	if isResult(out.GetKind()) {
+		return out
+	}
 	kind := pb.OutcomeKind_OUTCOME_LOST
 	if out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_ERROR {
 		kind = out.GetKind()

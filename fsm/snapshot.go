@@ -61,7 +61,7 @@ func (s *State) writeOperators(e *encoder) {
 	}
 	for h := range s.shares.all() {
 		e.put(&pb.SnapshotRecord{Record: &pb.SnapshotRecord_Share{Share: &pb.ShareRecord{
-			Pool: h.Pool, Client: h.Client, NextMs: h.Next, UrgentSinceMs: h.UrgentSince, Urgent: h.Urgents,
+			Pool: h.Pool, Client: h.Client, NextMs: h.Next, UrgentSinceMs: h.UrgentSince, Urgent: h.Urgents, UrgentMinutes: h.Hour.pb(),
 		}}})
 	}
 	for c := range s.caps.values() {
@@ -100,7 +100,7 @@ func (s *State) writeJobs(e *encoder) {
 		for i := range j.Attempts {
 			m.AttemptKeys = append(m.AttemptKeys, j.Attempts[i].Key[:])
 		}
-		m.WaitLimitMs = j.WaitLimit
+		m.WaitLimitMs, m.RetryExitCodes = j.WaitLimit, j.RetryExits
 		m.CancelReason = ""
 		if j.Cancel != nil {
 			m.CancelReason = j.Cancel.Reason

@@ -42,6 +42,8 @@ type State struct {
 	revoked       table[revokedCapability] // by the time of revocation
 	keysByAge     table[*requestKey]       // oldest first
 	keyCounts     dict[string, int]        // by client
+	semaphores    table[*Semaphore]        // by pool and concurrency key
+	holds         dict[LeaseID, JobID]     // of attempts that hold their key after their lease
 
 	batch   uint64   // of commands that are applied with nobody looking in between
 	probe   lookups  // what Apply looks for
@@ -109,6 +111,8 @@ func New() *State {
 		revoked:       newTable(revokedLess),
 		keysByAge:     newTable(keyAgeLess),
 		keyCounts:     newDict[string, int](),
+		semaphores:    newTable(semaphoreLess),
+		holds:         newDict[LeaseID, JobID](),
 	}
 }
 
@@ -142,6 +146,8 @@ func (s *State) Clone() *State {
 	c.revoked = s.revoked.copy()
 	c.keysByAge = s.keysByAge.copy()
 	c.keyCounts = s.keyCounts.copy()
+	c.semaphores = s.semaphores.copy()
+	c.holds = s.holds.copy()
 	return &c
 }
 

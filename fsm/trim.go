@@ -17,7 +17,7 @@ func (s *State) trim(c *pb.Trim) Result {
 		if !ok || j.State != pb.JobState_JOB_STATE_SETTLED {
 			continue
 		}
-		if p, _ := s.pools.get(j.Pool); !p.retention(s.now).gone(j.Settled) {
+		if p, _ := s.pools.get(j.Pool); j.holds() || !p.retention(s.now).gone(j.Settled) {
 			continue
 		}
 		s.remove(j)
@@ -42,6 +42,9 @@ func (s *State) Trimmable(now int64, pool string, most int) []JobID {
 	for e := range s.settled.from(settledJob{pool: pool}) {
 		if e.pool != pool || len(ids) >= most || !rule.gone(e.at) {
 			break
+		}
+		if j, _ := s.jobs.get(e.id); j.holds() {
+			continue // until its key is free
 		}
 		ids = append(ids, e.id)
 		rule.settled--

@@ -32,7 +32,7 @@ func NewGenerator(seed uint64) *Generator {
 		{3, g.moveLog}, {2, g.expireLog}, {6, g.trim}, {6, func(*fsm.State) *pb.Command { return Tick() }},
 		{6, g.register}, {2, g.forget}, {4, g.pool}, {3, g.poolSet}, {1, g.poolDelete}, {3, g.client},
 		{1, g.clientRemove}, {2, g.clientRate}, {3, g.capability}, {2, g.revoke}, {1, g.cluster},
-		{4, g.pause}, {2, g.pausePool},
+		{4, g.pause}, {2, g.pausePool}, {3, g.freePermit}, {1, g.clientLimit},
 	}
 	for _, m := range g.moves {
 		g.total += m.weight
@@ -147,6 +147,17 @@ func (g *Generator) submit(*fsm.State) *pb.Command {
 		if g.chance(3) {
 			c.GrantTo = g.workerName()
 		}
+		if g.chance(5) {
+			c.Concurrency = &pb.Concurrency{Key: g.name("key", 3), Most: 1 + uint32(g.r.IntN(8)/7)}
+			c.LeashMs = int64(g.r.IntN(3)) * 1000
+		}
+		c.SlidingHour = !g.chance(5)
+		if g.chance(4) {
+			c.Priority = uint32(g.r.IntN(3))
+		}
+		if g.chance(4) {
+			c.RetryExitCodes = []int32{7}
+		}
 		if g.chance(50) {
 			c.CacheHint = "a\x00b"
 		}
@@ -159,12 +170,18 @@ func (g *Generator) labels() []*pb.Label {
 
 func (g *Generator) grant(s *fsm.State) *pb.Command {
 	id := g.recent(s)
+	var first fsm.JobID
 	for j := range s.Queue(g.poolName()) {
+		if first == 0 {
+			first = j.ID
+		}
 		if id = j.ID; g.chance(3) {
 			break
 		}
 	}
-	return Grant(id, g.workerName())
+	c := Grant(id, g.workerName())
+	c.GetGrantLease().LeashMs, c.GetGrantLease().InPlaceOf = int64(1+g.r.IntN(9))*900, uint64(first)
+	return c
 }
 
 func (g *Generator) finish(s *fsm.State) *pb.Command {
@@ -175,6 +192,7 @@ func (g *Generator) finish(s *fsm.State) *pb.Command {
 		pb.OutcomeKind_OUTCOME_WORKER_ERROR, pb.OutcomeKind_OUTCOME_WORKER_ERROR, pb.OutcomeKind_OUTCOME_WORKER_LOST,
 	}
 	c := Finish(id, g.holder(j), kinds[g.r.IntN(len(kinds))])
+	c.GetFinishAttempt().GetOutcome().ExitCode = int32(g.r.IntN(2) * 7)
 	c.GetFinishAttempt().GetOutcome().Message = g.name("because ", 3)
 	return c
 }

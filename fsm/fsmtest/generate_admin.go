@@ -38,6 +38,7 @@ func (g *Generator) config() *pb.PoolConfig {
 		KeepForMs: int64(g.r.IntN(3600 * 1000)), CachedCostMs: int64(g.r.IntN(20_000)), UncachedCostMs: int64(g.r.IntN(1_000_000)) - 1000,
 		Learn: pb.Switch(g.r.IntN(3)), Steal: pb.Switch(g.r.IntN(3)),
 		WaitLimitMs: int64(g.r.IntN(2) * g.r.IntN(60_000)), MaxUrgentPerHour: int64(g.r.IntN(6)),
+		MaxRunning: int64(g.r.IntN(3) / 2 * g.r.IntN(8)), MaxRunningPerClient: int64(g.r.IntN(3) / 2 * g.r.IntN(4)), WideAfterMs: int64(g.r.IntN(2)),
 	}
 }
 
@@ -77,6 +78,21 @@ func (g *Generator) clientRate(*fsm.State) *pb.Command {
 	return &pb.Command{Op: &pb.Command_SetClientRate{SetClientRate: &pb.SetClientRate{
 		Name: g.clientName(), Rate: float64(g.r.IntN(8)) / 3,
 	}}}
+}
+
+func (g *Generator) clientLimit(*fsm.State) *pb.Command {
+	return &pb.Command{Op: &pb.Command_SetClientLimit{SetClientLimit: &pb.SetClientLimit{Name: g.clientName(), MaxRunning: int64(g.r.IntN(5)) - 1}}}
+}
+
+// freePermit is mostly of a lease that holds a key.
+func (g *Generator) freePermit(s *fsm.State) *pb.Command {
+	lease, _ := g.lease(s)
+	for _, a := range s.Holds() {
+		if lease = a.Lease; !g.chance(3) {
+			break
+		}
+	}
+	return &pb.Command{Op: &pb.Command_FreePermit{FreePermit: &pb.FreePermit{Lease: uint64(lease)}}}
 }
 
 func (g *Generator) capability(*fsm.State) *pb.Command {

@@ -36,7 +36,7 @@ func TestGeneratorReaches(t *testing.T) {
 	if len(done) != ops {
 		t.Errorf("%d of %d commands succeed: %v", len(done), ops, done)
 	}
-	for kind := fsm.JobQueued; kind <= fsm.WorkerPaused; kind++ {
+	for kind := fsm.JobQueued; kind <= fsm.PermitFreed; kind++ {
 		if events[kind] < 5 {
 			t.Errorf("event %s happens %d times", kind, events[kind])
 		}

@@ -83,6 +83,9 @@ func RenderJob(j *fsm.Job) string {
 		f.text("label", l.Name+"="+l.Value)
 	}
 	f.word("submitted=%d fair=%d charge=%d", j.Submitted, j.FairStart, j.Charge)
+	f.text("concurrency", j.Concurrency)
+	f.number("most", uint64(j.AtMost))
+	f.number("priority", uint64(j.Priority))
 	f.number("wait-limit", uint64(j.WaitLimit))
 	f.number("not-before", uint64(j.NotBefore))
 	f.number("lease", uint64(j.Lease))
@@ -106,6 +109,8 @@ func renderAttempt(a *fsm.Attempt) string {
 	var f fields
 	f.word("attempt %d lease=%d worker=%s started=%d", a.No, a.Lease, a.Worker, a.Started)
 	f.flag("cached", a.Cached)
+	f.number("leash", uint64(a.Leash))
+	f.flag("held", a.Held)
 	if a.Outcome != nil {
 		f.word("ended=%d", a.Ended)
 		f.text("outcome", RenderOutcome(a.Outcome))

@@ -17,8 +17,10 @@ import (
 //	pool NAME attempts=2 backoff_ms=1000 ..      any field of PoolConfig; pool-set too, pool-delete NAME
 //	client NAME rate=2                           also client-rate NAME rate=2, client-remove NAME
 //	worker POOL NAME slots=4 label=os=linux key=other replace
-//	submit CLIENT POOL key=K made=1 hint=H urgent slots=2 label=os=linux grant=W wait=MS spec=TEXT
-//	grant JOB WORKER                             forget POOL WORKER
+//	submit CLIENT POOL key=K made=1 hint=H urgent slots=2 label=os=linux grant=W leash=MS wait=MS spec=TEXT
+//	       concurrency=KEY most=N priority=N retry=1,2 sliding
+//	client-limit NAME most=N                     free LEASE
+//	grant JOB WORKER leash=MS for=JOB                             forget POOL WORKER
 //	finish LEASE POOL WORKER OUTCOME exit=1 message="no space" output=X key=other
 //	expire LEASE OUTCOME message=TEXT            cancel JOB reason=TEXT
 //	seal LEASE [POOL WORKER] bytes=5 log=TEXT on=n1,n2
@@ -63,7 +65,17 @@ var verbs = map[string]func(*words) *pb.Command{
 		return &pb.Command{Op: &pb.Command_ForgetWorker{ForgetWorker: &pb.ForgetWorker{Pool: w.arg(), Name: w.arg()}}}
 	},
 	"submit": parseSubmit,
-	"grant":  func(w *words) *pb.Command { return Grant(fsm.JobID(w.id()), w.arg()) },
+	"grant": func(w *words) *pb.Command {
+		c := Grant(fsm.JobID(w.id()), w.arg())
+		c.GetGrantLease().LeashMs, c.GetGrantLease().InPlaceOf = w.number("leash"), uint64(w.number("for"))
+		return c
+	},
+	"free": func(w *words) *pb.Command {
+		return &pb.Command{Op: &pb.Command_FreePermit{FreePermit: &pb.FreePermit{Lease: w.id()}}}
+	},
+	"client-limit": func(w *words) *pb.Command {
+		return &pb.Command{Op: &pb.Command_SetClientLimit{SetClientLimit: &pb.SetClientLimit{Name: w.arg(), MaxRunning: w.number("most")}}}
+	},
 	"finish": parseFinish,
 	"expire": func(w *words) *pb.Command {
 		return Expire(fsm.LeaseID(w.id()), w.outcome(), w.text("message"))
@@ -123,7 +135,14 @@ func parseSubmit(w *words) *pb.Command {
 		}
 		c.CacheHint, c.Urgent, c.Slots = w.text("hint"), w.flag("urgent"), uint32(w.number("slots"))
 		c.Labels, c.GrantTo, c.Sealed = w.labels(), w.text("grant"), []byte(w.text("sealed"))
-		c.WaitLimitMs = w.number("wait")
+		c.WaitLimitMs, c.LeashMs, c.SlidingHour, c.Priority = w.number("wait"), w.number("leash"), w.flag("sliding"), uint32(w.number("priority"))
+		if key := w.text("concurrency"); key != "" {
+			c.Concurrency = &pb.Concurrency{Key: key, Most: uint32(w.number("most"))}
+		}
+		for _, code := range w.list("retry") {
+			n, _ := strconv.ParseInt(code, 10, 32)
+			c.RetryExitCodes = append(c.RetryExitCodes, int32(n))
+		}
 	})
 }
 

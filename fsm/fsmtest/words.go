@@ -30,7 +30,7 @@ func split(line string) (*words, error) {
 			w.verb = word
 		case isNamed:
 			w.named[name] = append(w.named[name], value)
-		case word == "urgent" || word == "replace" || word == "first" || word == "resume":
+		case word == "urgent" || word == "replace" || word == "first" || word == "resume" || word == "sliding":
 			w.named[word] = []string{""}
 		default:
 			w.args = append(w.args, word)

@@ -35,6 +35,10 @@ func (m *Model) applyAdmin(c *pb.Command) fsm.Result {
 		return m.revokeCapability(op.RevokeCapability)
 	case *pb.Command_PauseWorkers:
 		return m.pauseWorkers(op.PauseWorkers)
+	case *pb.Command_FreePermit:
+		return m.freePermit(op.FreePermit)
+	case *pb.Command_SetClientLimit:
+		return m.setLimit(op.SetClientLimit)
 	case *pb.Command_PausePool:
 		return m.pausePool(op.PausePool)
 	}
@@ -138,7 +142,7 @@ func (m *Model) deletePool(c *pb.DeletePool) fsm.Result {
 			m.revoke(cp)
 		}
 	}
-	maps.DeleteFunc(m.urgents, func(share [2]string, _ []int64) bool { return share[0] == name })
+	maps.DeleteFunc(m.urgents, func(share [2]string, _ *urgents) bool { return share[0] == name })
 	maps.DeleteFunc(m.next, func(share [2]string, _ int64) bool { return share[0] == name })
 	maps.DeleteFunc(m.costs, func(key [3]string, _ *averages) bool { return key[0] == name })
 	p.deleted = true
@@ -172,6 +176,7 @@ func (m *Model) removeClient(c *pb.RemoveClient) fsm.Result {
 		}
 	}
 	delete(m.clients, c.GetName())
+	delete(m.maxRunning, c.GetName())
 	m.dropShares()
 	m.emit(fsm.Event{Kind: fsm.ClientChanged, Client: c.GetName()})
 	return fsm.Result{}

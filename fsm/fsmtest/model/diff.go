@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,7 +30,7 @@ func (m *Model) Diff(s *fsm.State) error {
 		}
 	}
 	for name := range m.pools {
-		if err := m.diffPool(s, name); err != nil {
+		if err := errors.Join(m.diffPool(s, name), m.diffPermits(s, name)); err != nil {
 			return fmt.Errorf("pool %s: %w", name, err)
 		}
 	}

@@ -37,19 +37,23 @@ func (m *Model) submit(c *pb.SubmitJob) fsm.Result {
 		m.count(c.GetPool(), c.GetClient(), queued, backoff) >= limits.MaxQueuedPerClient {
 		return refuse(fsm.Full)
 	}
-	hour := m.hour(c.GetPool(), c.GetClient())
-	if c.GetUrgent() && limits.MaxUrgentPerHour > 0 {
-		if len(hour) >= int(limits.MaxUrgentPerHour) {
-			return refuse(fsm.Full)
-		}
-		m.urgents[[2]string{c.GetPool(), c.GetClient()}] = append(hour, m.now)
+	limited := c.GetUrgent() && limits.MaxUrgentPerHour > 0
+	if limited && len(m.hourOf(c.GetPool(), c.GetClient(), c.GetSlidingHour())) >= int(limits.MaxUrgentPerHour) {
+		return refuse(fsm.Full)
+	}
+	most, waiting, runs, held := m.permits(c.GetPool(), c.GetConcurrency().GetKey())
+	if c.Concurrency != nil && waiting+runs+held > 0 && most != c.Concurrency.Most {
+		return refuse(fsm.Conflict)
+	}
+	if limited {
+		m.countUrgent(c.GetPool(), c.GetClient(), c.GetSlidingHour())
 	}
 	j := m.accept(c, limits)
 	if id[1] != "" {
 		m.keys[id] = &key{j.ID, j.Pool, string(c.GetSpecSha256()), max(m.now, c.GetKey().GetCreatedMs())}
 	}
-	if w := m.grantable(j, c.GetGrantTo()); w != nil {
-		return m.grant(j, w)
+	if w := m.grantable(j, c.GetGrantTo(), c.GetLeashMs()); w != nil {
+		return m.grant(j, w, c.GetLeashMs())
 	}
 	return fsm.Result{Job: j.ID}
 }
@@ -60,7 +64,8 @@ func (m *Model) accept(c *pb.SubmitJob, limits fsm.Limits) *fsm.Job {
 		ID: m.lastJob, Pool: c.GetPool(), Client: c.GetClient(), Spec: c.GetSpec(), Sealed: c.GetSealed(),
 		RequestKey: c.GetKey().GetId(), Hint: c.GetCacheHint(), Slots: max(c.GetSlots(), 1),
 		Urgent: c.GetUrgent(), State: queued, Submitted: m.now,
-		WaitLimit: c.GetWaitLimitMs(),
+		WaitLimit: c.GetWaitLimitMs(), Concurrency: c.GetConcurrency().GetKey(), AtMost: c.GetConcurrency().GetMost(),
+		Priority: c.GetPriority(), RetryExits: c.GetRetryExitCodes(),
 	}
 	if j.WaitLimit == 0 {
 		j.WaitLimit = limits.WaitLimit
@@ -97,14 +102,15 @@ func (m *Model) grantLease(c *pb.GrantLease) fsm.Result {
 	if kind != "" {
 		return refuse(kind)
 	}
-	w := m.grantable(j, c.GetWorker())
+	w := m.grantable(j, c.GetWorker(), c.GetLeashMs())
 	if w == nil {
 		return refuse(fsm.Refused)
 	}
-	return m.grant(j, w)
+	m.trade(j, c.GetInPlaceOf())
+	return m.grant(j, w, c.GetLeashMs())
 }
 
-func (m *Model) grantable(j *fsm.Job, worker string) *fsm.Worker {
+func (m *Model) grantable(j *fsm.Job, worker string, leash int64) *fsm.Worker {
 	w := m.workers[[2]string{j.Pool, worker}]
 	if j.State != queued || w == nil || w.Pause != nil || m.pools[j.Pool].pause != nil {
 		return nil
@@ -114,7 +120,7 @@ func (m *Model) grantable(j *fsm.Job, worker string) *fsm.Worker {
 		used += o.Slots
 	}
 	lacks := func(l fsm.Label) bool { return !slices.Contains(w.Labels, l) }
-	if used > w.Slots || slices.ContainsFunc(j.Labels, lacks) {
+	if used > w.Slots || slices.ContainsFunc(j.Labels, lacks) || !m.mayStart(j, leash) {
 		return nil
 	}
 	return w
@@ -125,11 +131,14 @@ func (m *Model) held(w *fsm.Worker) []*fsm.Job {
 	return m.those(func(j *fsm.Job) bool { return j.State == running && j.Pool == w.Pool && j.Worker() == w.Name })
 }
 
-func (m *Model) grant(j *fsm.Job, w *fsm.Worker) fsm.Result {
+func (m *Model) grant(j *fsm.Job, w *fsm.Worker, leash int64) fsm.Result {
 	m.lastLease++
 	a := fsm.Attempt{No: 1, Lease: fsm.LeaseID(m.epoch<<44 | m.lastLease), Worker: w.Name, Key: w.Key, Started: m.now}
 	if last := j.Last(); last != nil {
 		a.No = last.No + 1
+	}
+	if j.Concurrency != "" {
+		a.Leash = leash
 	}
 	if j.Hint != "" {
 		pair := [3]string{j.Pool, j.Hint, w.Name}
@@ -190,7 +199,7 @@ func (m *Model) dropShares() {
 func (m *Model) trim(c *pb.Trim) fsm.Result {
 	for _, id := range c.GetJobs() {
 		j, kind := m.job(id)
-		if kind != "" || j.State != settled || !m.mayGo(j, m.now, m.count(j.Pool, "", settled)) {
+		if kind != "" || j.State != settled || holds(j) || !m.mayGo(j, m.now, m.count(j.Pool, "", settled)) {
 			continue
 		}
 		m.jobs[id-1] = nil
@@ -217,11 +226,17 @@ func (m *Model) trimmable(now int64, pool string, most int) []fsm.JobID {
 	var ids []fsm.JobID
 	jobs := m.those(func(j *fsm.Job) bool { return j.Pool == pool && j.State == settled })
 	slices.SortStableFunc(jobs, func(a, b *fsm.Job) int { return cmp.Compare(a.Settled, b.Settled) })
-	for i, j := range jobs {
-		if i >= most || !m.mayGo(j, now, len(jobs)-i) {
+	for _, j := range jobs {
+		if len(ids) >= most || !m.mayGo(j, now, len(jobs)-len(ids)) {
 			break
 		}
-		ids = append(ids, j.ID)
+		if !holds(j) {
+			ids = append(ids, j.ID)
+		}
 	}
 	return ids
+}
+
+func holds(j *fsm.Job) bool {
+	return slices.ContainsFunc(j.Attempts, func(a fsm.Attempt) bool { return a.Held })
 }

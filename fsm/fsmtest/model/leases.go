@@ -63,6 +63,7 @@ func isTaken(kind pb.OutcomeKind) bool {
 
 func (m *Model) end(j *fsm.Job, a *fsm.Attempt, out *pb.Outcome) {
 	a.Outcome, a.Ended = out, m.now
+	a.Held = j.Concurrency != "" && (!slices.Contains(reported, out.GetKind()) || out.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_RESTARTED)
 	m.learn(j, a)
 	m.emit(fsm.Event{Kind: fsm.AttemptEnded, Job: j.ID, Attempt: a.No, Lease: a.Lease, Pool: j.Pool, Worker: a.Worker, Client: j.Client, Outcome: out.GetKind()})
 	j.Lease = 0
@@ -74,6 +75,8 @@ func (m *Model) end(j *fsm.Job, a *fsm.Attempt, out *pb.Outcome) {
 	case taken:
 		m.queue(j)
 	case infrastructure:
+		m.failed(j, out)
+	case out.GetKind() == pb.OutcomeKind_OUTCOME_FAILED && j.Cancel == nil && slices.Contains(j.RetryExits, out.GetExitCode()):
 		m.failed(j, out)
 	default:
 		m.settle(j, out)
@@ -89,6 +92,10 @@ func (m *Model) failed(j *fsm.Job, out *pb.Outcome) {
 		}
 		j.State, j.NotBefore = backoff, m.now+min(int64(wait), limits.MaxBackoff)
 		m.emit(fsm.Event{Kind: fsm.JobBackoff, Job: j.ID, Pool: j.Pool, Client: j.Client})
+		return
+	}
+	if out.GetKind() == pb.OutcomeKind_OUTCOME_FAILED {
+		m.settle(j, out)
 		return
 	}
 	message := "no attempt brought a result:"

@@ -20,16 +20,17 @@ type Model struct {
 	adminMade bool
 	lastJob   fsm.JobID
 
-	jobs    []*fsm.Job // by id; nil once trimmed
-	pools   map[string]*pool
-	clients map[string]float64 // rates
-	next    map[[2]string]int64
-	urgents map[[2]string][]int64 // pool, client: when those that count in this hour were submitted
-	workers map[[2]string]*fsm.Worker
-	hints   map[[3]string]int64 // pool, hint, worker
-	keys    map[[2]string]*key
-	costs   map[[3]string]*averages // pool, client, hint; a client's without a hint has the hint plain
-	caps    []*fsm.Capability
+	jobs       []*fsm.Job // by id; nil once trimmed
+	pools      map[string]*pool
+	clients    map[string]float64 // rates
+	next       map[[2]string]int64
+	urgents    map[[2]string]*urgents // by pool and client
+	maxRunning map[string]int         // by client, of those that have their own
+	workers    map[[2]string]*fsm.Worker
+	hints      map[[3]string]int64 // pool, hint, worker
+	keys       map[[2]string]*key
+	costs      map[[3]string]*averages // pool, client, hint; a client's without a hint has the hint plain
+	caps       []*fsm.Capability
 
 	events []fsm.Event
 }
@@ -51,7 +52,7 @@ type key struct {
 // New makes an empty model.
 func New() *Model {
 	return &Model{
-		pools: map[string]*pool{}, clients: map[string]float64{}, next: map[[2]string]int64{}, urgents: map[[2]string][]int64{},
+		pools: map[string]*pool{}, clients: map[string]float64{}, next: map[[2]string]int64{}, urgents: map[[2]string]*urgents{}, maxRunning: map[string]int{},
 		workers: map[[2]string]*fsm.Worker{}, hints: map[[3]string]int64{}, keys: map[[2]string]*key{}, costs: map[[3]string]*averages{},
 	}
 }

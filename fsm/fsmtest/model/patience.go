@@ -10,15 +10,6 @@ import (
 	"github.com/weirbuild/weir/proto/pb"
 )
 
-// hour is the urgent jobs of a client that count now, by the times of their
-// submits.
-func (m *Model) hour(pool, client string) []int64 {
-	if all := m.urgents[[2]string{pool, client}]; len(all) > 0 && m.now-all[0] < 3600*1000 {
-		return all
-	}
-	return nil
-}
-
 func givesUp(j *fsm.Job) int64 {
 	since := j.Submitted
 	if len(j.Attempts) > 0 {

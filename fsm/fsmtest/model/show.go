@@ -72,11 +72,13 @@ func (m *Model) showShares() string {
 	return lines(slices.Sorted(maps.Values(shown)), func(s string) string { return s })
 }
 
-func showClient(c *fsm.Client) string { return fmt.Sprintf("%s at rate %v", c.Name, c.Rate) }
+func showClient(c *fsm.Client) string {
+	return fmt.Sprintf("%s at rate %v, at most %d", c.Name, c.Rate, c.MaxRunning)
+}
 
 func (m *Model) showClients() string {
 	return lines(slices.Sorted(maps.Keys(m.clients)), func(name string) string {
-		return showClient(&fsm.Client{Name: name, Rate: m.clients[name]})
+		return showClient(&fsm.Client{Name: name, Rate: m.clients[name], MaxRunning: m.maxRunning[name]})
 	})
 }
 
