@@ -43,7 +43,11 @@ func TestNoValueIsAnywhereInClear(t *testing.T) {
 
 	git := p.privateRepository()
 	deploy := filepath.Join(p.shared, "deploy")
-	w.must(os.WriteFile(deploy, []byte("#!/bin/sh\nv=$(cat $WEIR_SECRETS/token)\necho \"deploys with $v\"; echo $v >&3; printf %s \"$v\" >&2\n"), 0o755))
+	w.must(os.WriteFile(deploy, []byte(`#!/bin/sh
+what=$(cat); v=$(cat "$WEIR_SECRETS/token")
+echo "in $WEIR_SECRETS"; echo "$(wc -c < "$WEIR_SECRETS/token") bytes"; echo "$what $v"; echo "$v" >&2; echo "$v" >&3
+test "$what" != holds || exec sleep 100002
+`), 0o755))
 	more := []string{"--git-credentials", git.credentials, "--custom", "deploy=" + deploy}
 	root := os.Geteuid() == 0
 	if root {
@@ -179,17 +183,36 @@ func (p *proof) command() {
 	}
 }
 
-// custom gives its secret away in its log and in its output.
+// custom gives its secret away, in its log and in its output. It has it for as long
+// as it runs, also where it is cancelled.
 func (p *proof) custom() {
-	_, file := p.secret("token-of-custom")
+	value, file := p.secret("token-of-custom")
 	payload := filepath.Join(p.shared, "payload")
-	p.must(os.WriteFile(payload, []byte("x"), 0o600))
-	a := p.begin(p.ci, "submit", "--pool", "vault", "--kind", "deploy", "--payload", payload, "--secret", "token:"+file).wait()
-	p.says(a, "\ndeploys with ***\n***")
+	p.must(os.WriteFile(payload, []byte("deploys with"), 0o600))
+	deploy := []string{"submit", "--pool", "vault", "--kind", "deploy", "--payload", payload, "--secret", "token:" + file}
+	a := p.weir(p.ci, deploy...)
+	p.says(a, fmt.Sprintf("\n%d bytes\ndeploys with ***\n***", len(value)+1))
 	if !strings.Contains(a.err, "output: ***\n") {
 		p.t.Errorf("the output: %s", a.err)
 	}
 	p.look("what weir submit says", []byte(a.out+a.err))
+
+	p.must(os.WriteFile(payload, []byte("holds"), 0o600))
+	job := p.begin(p.ci, deploy...)
+	p.until("the job to hold its secret", func() bool { return job.out.has("\nholds ***\n***\n") || job.over() })
+	dir := regexp.MustCompile(`(?m)^in (/.*)$`).FindStringSubmatch(job.out.String())
+	if dir == nil {
+		p.t.Fatalf("the job does not say where its secret is:\n%s%s", job.out, job.err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir[1], "token")); err != nil || string(text) != value+"\n" || !inMemory(dir[1]) {
+		p.t.Errorf("the secret of a job that runs: %d bytes in %s, %v; in memory: %v", len(text), dir[1], err, inMemory(dir[1]))
+	}
+	p.running("sleep 100002")
+	job.signal(syscall.SIGINT)
+	p.refused(job.wait(), 5)
+	if left, err := os.ReadDir(filepath.Dir(dir[1])); err != nil || len(left) != 0 {
+		p.t.Errorf("of jobs that are over there is left: %v, %v", left, err)
+	}
 }
 
 // spec and container hold their secrets while all is looked at.
@@ -315,6 +338,12 @@ func (p *proof) push() {
 	close(g.open)
 	a := job.wait()
 	p.says(a, "\ngot ***\n")
+	engine := newHunt()
+	engine.after("registry-password", password)
+	engine.files(p.t, filepath.Dir(strings.TrimPrefix(daemon.Addr, "unix://")), p.mark, true)
+	for _, found := range engine.take() {
+		p.t.Errorf("on the disk of the engine: %s", found)
+	}
 	if !strings.Contains(a.err, "output: "+host+"/team/app@sha256:") {
 		p.t.Errorf("exit code %d\n%s", a.code, a.err)
 	}
