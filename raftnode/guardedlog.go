@@ -66,7 +66,11 @@ func (g *guardedLog) LastIndex() (index uint64, err error) {
 }
 
 func (g *guardedLog) GetLog(index uint64, l *raft.Log) error {
-	return g.read(func(s logStore) error { return s.GetLog(index, l) })
+	err := g.read(func(s logStore) error { return s.GetLog(index, l) })
+	if errors.Is(err, errChecksum) {
+		return explainStore("read", "log store", fmt.Errorf("entry %d: %w", index, err))
+	}
+	return err
 }
 
 func (g *guardedLog) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log{l}) }
@@ -286,7 +290,7 @@ func (g *guardedLog) read(do func(logStore) error) error {
 			err = do(g.store)
 		}
 		g.mu.RUnlock()
-		if err == nil || errors.Is(err, raft.ErrLogNotFound) || g.stopping() {
+		if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, errChecksum) || g.stopping() {
 			return err
 		}
 		if time.Since(begun) > readPatience {

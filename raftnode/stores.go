@@ -52,7 +52,7 @@ func (c *Config) openLog() (logStore, error) {
 		}
 		store = boltLog{b}
 	}
-	return &faultyLog{store, c.Faults}, nil
+	return &faultyLog{checkedLog{store}, c.Faults}, nil
 }
 
 func (c *Config) openWAL(dir string) (w *wal.WAL, err error) {
@@ -129,9 +129,9 @@ func checkBolt(path string) (err error) {
 	})
 }
 
-// checkLog reads the log's ends, and refuses a log that does not follow the
-// snapshots, or that ends before it had reached floor. It returns where the log
-// and the newest snapshot end.
+// checkLog reads the whole log, and refuses one that has damaged entries, that
+// does not follow the snapshots, or that ends before it had reached floor. It
+// returns where the log and the newest snapshot end.
 func checkLog(path string, store raft.LogStore, snapshots raft.SnapshotStore, floor uint64) (last, snapshot uint64, err error) {
 	defer faultsAsPanics()()
 	defer recoverCorruption(path, &err)
@@ -143,8 +143,8 @@ func checkLog(path string, store raft.LogStore, snapshots raft.SnapshotStore, fl
 	if err != nil {
 		return 0, 0, explainStore("read log store", path, err)
 	}
-	for _, index := range []uint64{first, last} {
-		if err := store.GetLog(index, &raft.Log{}); index > 0 && err != nil {
+	for index := max(first, 1); index <= last; index++ {
+		if err := store.GetLog(index, &raft.Log{}); err != nil {
 			return 0, 0, explainStore("read log store", path, fmt.Errorf("entry %d: %w", index, err))
 		}
 	}
