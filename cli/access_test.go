@@ -14,20 +14,22 @@ var accessRows = map[string][]string{
 	"submit, cancel": {
 		pb.JobService_Submit_FullMethodName, pb.JobService_SubmitStream_FullMethodName, pb.JobService_Cancel_FullMethodName,
 	},
-	"see jobs and logs": {
+	"see jobs, logs and events": {
 		pb.JobService_GetJob_FullMethodName, pb.JobService_ListJobs_FullMethodName, pb.JobService_Explain_FullMethodName,
 		pb.JobService_Watch_FullMethodName, pb.JobService_ReadLog_FullMethodName, pb.JobService_WatchSettled_FullMethodName,
+		pb.JobService_WatchEvents_FullMethodName,
 	},
 	"see pools": {pb.AdminService_ListPools_FullMethodName, pb.AdminService_GetPool_FullMethodName},
-	"see workers, clients, queues": {
+	"see workers, clients, queues, the audit": {
 		pb.AdminService_ListWorkers_FullMethodName, pb.AdminService_ListClients_FullMethodName,
 		pb.AdminService_ShowWorker_FullMethodName, pb.AdminService_ShowPool_FullMethodName,
+		pb.AdminService_ListChanges_FullMethodName,
 	},
-	"create, change, pause, delete pools; pause, forget workers, take jobs off them": {
+	"create, change, pause, delete pools; pause, update, forget workers, take jobs off them": {
 		pb.AdminService_CreatePool_FullMethodName, pb.AdminService_UpdatePool_FullMethodName,
 		pb.AdminService_DeletePool_FullMethodName, pb.AdminService_ForgetWorker_FullMethodName,
 		pb.AdminService_PausePool_FullMethodName, pb.AdminService_PauseWorkers_FullMethodName,
-		pb.AdminService_EvictJobs_FullMethodName,
+		pb.AdminService_EvictJobs_FullMethodName, pb.AdminService_UpdateWorker_FullMethodName,
 	},
 	"add clients, set their rates": {pb.AdminService_AddClient_FullMethodName, pb.AdminService_SetClientRate_FullMethodName},
 	"members: add, remove, transfer": {

@@ -24,6 +24,8 @@ func newWorker(e *env) *cobra.Command {
 		Short: "Run a build worker; check its machine; list, show, pause and drain workers",
 		Long: "Run a build worker. It dials any address of its capability and follows the cluster's leader from there.\n" +
 			"SIGTERM drains it: no new builds, running ones end; a second SIGTERM kills them, and they run elsewhere.\n" +
+			"With --update-command, weir worker update makes it end its builds, run that command and start again, as the same\n" +
+			"process; without a supervisor too.\n" +
 			"SIGHUP makes it read its capability's file again, for a new key of the pool: no build is lost.\n" +
 			"Every flag is also a key of the --config file and an environment variable: --state-dir is state-dir and\n" +
 			"WEIR_STATE_DIR.\n\n" +
@@ -34,11 +36,19 @@ func newWorker(e *env) *cobra.Command {
 			if err := loadSettings(c.Flags(), os.Environ()); err != nil {
 				return usageError("%w", err)
 			}
+			again, err := thisProgram()
+			if err != nil {
+				return err
+			}
 			if err := cfg.Complete(); err != nil {
 				return usageError("%w", err)
 			}
 			x.cfg = cfg
-			return runWorker(c, e, x)
+			restart, err := runWorker(c, e, x)
+			if err == nil && restart {
+				err = again.start()
+			}
+			return err
 		},
 	}
 	cfg.AddFlags(c.Flags())
@@ -46,15 +56,17 @@ func newWorker(e *env) *cobra.Command {
 	x.docker.addFlags(c.Flags())
 	addConfigFlag(c.Flags())
 	c.AddCommand(newWorkerCheck(e), newWorkerList(e), newWorkerShow(e), newWorkerPause(e), newWorkerUnpause(e), newWorkerDrain(e),
-		newWorkerEvict(e), newWorkerExec(e), newWorkerForget(e))
+		newWorkerUpdate(e), newWorkerEvict(e), newWorkerExec(e), newWorkerForget(e))
 	return c
 }
 
-func runWorker(c *cobra.Command, e *env, x *engines) error {
+// runWorker returns when the worker has stopped; restart says that it should be
+// started again.
+func runWorker(c *cobra.Command, e *env, x *engines) (restart bool, err error) {
 	defer x.close()
 	w, err := workerd.Open(x.cfg, x.build, x.cfg.NewLogger(e.stderr))
 	if err != nil {
-		return err
+		return false, err
 	}
 	upkeep, endUpkeep := context.WithCancel(c.Context())
 	var background sync.WaitGroup
@@ -80,9 +92,9 @@ func runWorker(c *cobra.Command, e *env, x *engines) error {
 	<-listened
 	var refused *workerd.RefusedError
 	if errors.As(err, &refused) {
-		return &codedError{exitRefused, err}
+		return false, &codedError{exitRefused, err}
 	}
-	return err
+	return w.Restart(), err
 }
 
 // reloadOnHangup makes the worker read its capability again at each SIGHUP.

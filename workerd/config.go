@@ -42,6 +42,7 @@ type Config struct {
 	JobUser       string
 	PassEnv       []string
 	WorkDir       string // empty: beside the state directory
+	UpdateCommand string // a program; empty: the cluster cannot have the worker updated
 
 	// Tuning.
 	Grace          time.Duration
@@ -105,6 +106,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.PassEnv, "pass-env", c.PassEnv, "variables of the worker's environment that jobs get too; repeat it or separate by commas")
 	fs.StringVar(&c.WorkDir, "work-dir", c.WorkDir, "directory of checkouts, outside the state directory (default: the state directory's name with -work)")
 
+	fs.StringVar(&c.UpdateCommand, "update-command", c.UpdateCommand, "program that installs the worker's next release: weir worker update has the worker end its jobs, run this as the worker's own user, without arguments and without its capability, and start again (default: the worker takes no updates)")
 	fs.DurationVar(&c.Grace, "grace", c.Grace, "time between SIGTERM and SIGKILL for a job that is cancelled or over its time limit")
 	fs.DurationVar(&c.DrainWait, "drain-wait", c.DrainWait, "how long a worker that was told to stop tries to deliver results and logs after its last job; what is left is delivered at its next start")
 	fs.Var((*bytesize.Size)(&c.LogLimit), "log-limit", "most of one job's log, where the pool allows more; 0: the pool's limit")
@@ -169,6 +171,7 @@ func (c *Config) Validate() error {
 		"--job-user is missing: as root, name the user that jobs run as")
 	bad(c.StateDir != "" && within(c.WorkDir, c.StateDir),
 		"--work-dir %s is inside the state directory, which jobs must not reach: name another", c.WorkDir)
+	bad(c.UpdateCommand != "" && !filepath.IsAbs(c.UpdateCommand), "--update-command %s: give the absolute path of a program", c.UpdateCommand)
 	bad(c.Grace < 0, "--grace %v is negative", c.Grace)
 	bad(c.DrainWait < 0, "--drain-wait %v is negative", c.DrainWait)
 	bad(c.SpoolLimit < minSpool, "--spool-limit %v is too small: at least %v", bytesize.Size(c.SpoolLimit), bytesize.Size(minSpool))

@@ -20,11 +20,11 @@ const (
 
 // Drain makes the worker take no new jobs, end the running ones, deliver their
 // results and logs, and stop. Calling it again does nothing.
-func (w *Worker) Drain() { w.drain.raise() }
+func (w *Worker) Drain() { w.leave.raise(); w.drain.raise() }
 
 // Stop makes the worker kill its jobs, report them so that they run elsewhere,
 // and stop. It may follow Drain.
-func (w *Worker) Stop() { w.stop.raise() }
+func (w *Worker) Stop() { w.leave.raise(); w.stop.raise() }
 
 // work is the worker's life in phases. It returns when nothing runs any more and
 // all that can be delivered has been; background ends early when the cluster
@@ -40,7 +40,7 @@ func (w *Worker) work(ctx, background context.Context) {
 	}
 	if !w.stop.set() && !isClosed(refused) {
 		running, _ := w.table.load()
-		w.log.Info("draining: no new jobs, waiting for the running ones", "running", running)
+		w.log.Info("draining: no new jobs, waiting for the running ones", "running", running, "update", w.update.set())
 		w.statusChanged()
 		w.waitIdle(refused)
 	}

@@ -56,8 +56,10 @@ type Worker struct {
 	http     *httpServer // nil: none is served
 	attempts sync.WaitGroup
 
-	drain signal
-	stop  signal
+	drain  signal
+	stop   signal
+	leave  signal // it was told to stop or to drain by its own machine
+	update signal // the cluster wants it updated
 }
 
 // signal is something that happens once.
@@ -83,7 +85,7 @@ func isClosed(ch <-chan struct{}) bool {
 func Open(cfg Config, build Build, log hclog.Logger) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, log: log.Named("worker"), reg: newRegistry(), table: newTable(cfg.Slots),
-		drain: newSignal(), stop: newSignal(),
+		drain: newSignal(), stop: newSignal(), leave: newSignal(), update: newSignal(),
 	}
 	w.metrics = newMetrics(w.reg)
 	if err := w.open(build); err != nil {
@@ -126,7 +128,16 @@ func (w *Worker) open(build Build) error {
 		return err
 	}
 	w.keys.set(w.cfg.keys)
+	updateError, err := w.state.updateError()
+	if err != nil {
+		return err
+	}
+	var update func()
+	if w.cfg.UpdateCommand != "" {
+		update = w.beginUpdate
+	}
 	w.session = session.New(session.Config{
+		Update: update, UpdateError: updateError,
 		Page:       pages.page,
 		Capability: w.cfg.capability, Keys: keyIDs(w.cfg.keys), Pool: w.cfg.Pool, Name: w.cfg.Name, InstanceKey: w.state.key,
 		Slots: uint32(w.cfg.Slots), Labels: labels, Kinds: slices.Sorted(maps.Keys(executors)), Version: w.cfg.Version, Level: w.cfg.FeatureLevel,
@@ -158,7 +169,8 @@ func (w *Worker) giveUpInterrupted() {
 
 // Run works until it is drained or stopped, and then returns nil; a
 // *[RefusedError] says that the cluster will never let this worker in. The end of
-// ctx is as Stop. Nothing of the worker is left when it returns.
+// ctx is as Stop. Nothing of the worker is left when it returns; see Restart for
+// what is to follow.
 func (w *Worker) Run(ctx context.Context) error {
 	w.log.Info("worker starts", "name", w.cfg.Name, "pool", w.cfg.Pool, "slots", w.cfg.Slots, "metrics", w.http.address(),
 		"unacknowledged_results", w.journal.Waiting(), "version", w.cfg.Version)
@@ -179,6 +191,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	end()
 	err := group.Wait()
 	w.attempts.Wait()
+	if err == nil && w.Restart() {
+		w.runUpdate(ctx)
+	}
 	w.log.Info("worker stopped", "unacknowledged_results", w.journal.Waiting())
 	return errors.Join(err, w.close())
 }

@@ -19,6 +19,7 @@ func TestOperating(t *testing.T) {
 	t.Run("pool-pause", func(t *testing.T) { testPoolPause(w.in(t)) })
 	t.Run("rerun", func(t *testing.T) { testRerun(w.in(t)) })
 	t.Run("evict", func(t *testing.T) { testEvict(w.in(t)) })
+	t.Run("update", func(t *testing.T) { testUpdate(w.in(t)) })
 }
 
 // explained is what weir job explain says of a job, on one line.

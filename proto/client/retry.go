@@ -97,6 +97,11 @@ var repeatable = map[string]bool{
 	pb.AdminService_ListCapabilities_FullMethodName: true,
 	pb.AdminService_ListWorkers_FullMethodName:      true,
 	pb.AdminService_UpdatePool_FullMethodName:       true,
+	pb.AdminService_ShowPool_FullMethodName:         true,
+	pb.AdminService_ShowWorker_FullMethodName:       true,
+	pb.AdminService_UpdateWorker_FullMethodName:     true, // the process that is meant hears it once
+	pb.AdminService_ListChanges_FullMethodName:      true,
+	pb.JobService_WatchEvents_FullMethodName:        true,
 	pb.Membership_Status_FullMethodName:             true,
 	pb.Membership_ListMembers_FullMethodName:        true,
 }

@@ -25,6 +25,7 @@ type Leader interface {
 	ShowPool(name string, limit int) (*pb.PoolView, error)
 	ShowWorker(pool, name string, limit int) (*pb.WorkerView, error)
 	Page(ctx context.Context, pool, worker, page string) ([]byte, error)
+	Update(pool, worker, boot string) (over bool, err error)
 	Explain(id fsm.JobID) (ahead int, why string, details []string, err error)
 }
 

@@ -83,7 +83,8 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 	t.sessionNo++
 	s := &session{
 		term: t, pool: p, member: m, name: g.hello.Name, key: g.key, boot: g.hello.BootId, by: g.by, status: g.hello.Status,
-		id: fmt.Sprintf("%d-%d", t.number, t.sessionNo), out: newOutbox(), flushed: make(chan struct{}),
+		update: updates{g.hello.Updates, g.hello.UpdateError},
+		id:     fmt.Sprintf("%d-%d", t.number, t.sessionNo), out: newOutbox(), flushed: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancelCause(stream.Context())
 	m.session, m.met = s, true

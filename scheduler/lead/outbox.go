@@ -31,6 +31,7 @@ type outbox struct {
 	stops  []*pb.Stop
 	acks   []*pb.FinishAck
 	pages  []*pb.PageRequest
+	update *pb.UpdateOrder
 	bytes  int          // of the grants' specs
 	next   *pb.Redirect // who leads instead: sent last
 }
@@ -76,6 +77,10 @@ func (o *outbox) page(r *pb.PageRequest) error {
 	return o.put(func() { o.pages = append(o.pages, r) })
 }
 
+func (o *outbox) order(boot string) error {
+	return o.put(func() { o.update = &pb.UpdateOrder{BootId: boot} })
+}
+
 func (o *outbox) redirect(to *pb.Redirect) error { return o.put(func() { o.next = to }) }
 
 func (o *outbox) stop(s *pb.Stop) error { return o.put(func() { o.stops = append(o.stops, s) }) }
@@ -92,11 +97,11 @@ func (o *outbox) take() *pb.NodeMessage {
 		o.first = nil
 		return m
 	}
-	if o.beat == nil && len(o.grants)+len(o.stops)+len(o.acks)+len(o.pages) == 0 {
+	if o.beat == nil && o.update == nil && len(o.grants)+len(o.stops)+len(o.acks)+len(o.pages) == 0 {
 		return o.last()
 	}
-	m := &pb.NodeMessage{HeartbeatAck: o.beat}
-	o.beat = nil
+	m := &pb.NodeMessage{HeartbeatAck: o.beat, Update: o.update}
+	o.beat, o.update = nil, nil
 	m.Stops, o.stops = cut(o.stops, maxBatch)
 	m.FinishAcks, o.acks = cut(o.acks, maxBatch)
 	m.Pages, o.pages = o.pages, nil

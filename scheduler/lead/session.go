@@ -28,6 +28,7 @@ type session struct {
 	id     string
 	key    fsm.Digest
 	boot   string
+	update updates
 	by     Caller
 	out    *outbox
 

@@ -274,6 +274,9 @@ func (s *Session) receive(up stream, first *pb.NodeMessage, pager *pager, alive 
 		if len(m.Grants) > 0 {
 			s.host.Grants(m.Grants)
 		}
+		if u := m.Update; u != nil && u.BootId == s.boot && s.cfg.Update != nil {
+			s.cfg.Update()
+		}
 		if m.Redirect != nil {
 			return redirect(m.Redirect)
 		}

@@ -34,6 +34,11 @@ type Config struct {
 
 	// Page returns a page of metrics by its name, gzipped; nil: there are none.
 	Page func(ctx context.Context, name string) ([]byte, error)
+
+	// Update is called, and must not block, when the cluster wants this process to
+	// update itself; nil: it cannot.
+	Update      func()
+	UpdateError string // at what an update before this process failed
 }
 
 // Session keeps one worker in touch with the cluster.
@@ -286,6 +291,8 @@ func (s *Session) hello(st step, keys []string) *pb.WorkerMessage {
 		HighestLease: s.host.HighestLease(),
 		Status:       s.host.Status(),
 		Running:      s.host.Running(),
+		Updates:      s.cfg.Update != nil,
+		UpdateError:  s.cfg.UpdateError,
 	}}
 }
 
