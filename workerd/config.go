@@ -47,11 +47,12 @@ type Config struct {
 	// Tuning.
 	Grace          time.Duration
 	DrainWait      time.Duration
-	LogLimit       int64  // bytes; 0: the pool's alone
-	SpoolLimit     int64  // bytes
-	GitCacheLimit  int64  // bytes; 0: none
-	GitCredentials string // a file; empty: none
-	MinFree        int64  // bytes; 0: any
+	LogLimit       int64         // bytes; 0: the pool's alone
+	SpoolLimit     int64         // bytes
+	GitCacheLimit  int64         // bytes; 0: none
+	GitCredentials string        // a file; empty: none
+	MinFree        int64         // bytes; 0: any
+	HealthCheck    time.Duration // between two; 0: none
 	MetricsListen  string
 	MetricsPages   []string // NAME=URL
 	LogLevel       string
@@ -81,6 +82,7 @@ func Default() Config {
 		SpoolLimit:    4 << 30,
 		GitCacheLimit: 20 << 30,
 		MinFree:       256 << 20,
+		HealthCheck:   5 * time.Minute,
 		MetricsListen: DefaultMetricsListen,
 		LogLevel:      "info",
 		FeatureLevel:  1,
@@ -114,6 +116,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.Var((*bytesize.Size)(&c.GitCacheLimit), "git-cache-limit", "most of all clones of git repositories; over it those used longest ago are removed, but none in use and not the one used last; 0: no limit")
 	fs.StringVar(&c.GitCredentials, "git-credentials", c.GitCredentials, "file of mode 0600 with the credentials of git servers, https://USER:PASSWORD@HOST on each line; every job of the pool can then check out what they can read (not as a submodule)")
 	fs.Var((*bytesize.Size)(&c.MinFree), "min-free", "how much must be free on the disks of --state-dir and --work-dir for new jobs to start; 0: no matter how little")
+	fs.DurationVar(&c.HealthCheck, "health-check", c.HealthCheck, "how often the worker tries a trivial build of each kind of job that it takes; no new job starts while one fails; 0: never")
 	fs.StringVar(&c.MetricsListen, "metrics-listen", c.MetricsListen, "loopback host:port of plain HTTP /metrics, /healthz and /readyz, one for each worker of a machine; empty: none")
 	fs.StringArrayVar(&c.MetricsPages, "metrics-page", c.MetricsPages, "NAME=URL of metrics on this machine's loopback that the cluster passes on as /pool/POOL/worker/WORKER/NAME; "+HostPage+" is "+DefaultHostPage+" unless it is given; may be repeated")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
@@ -173,6 +176,7 @@ func (c *Config) Validate() error {
 		"--work-dir %s is inside the state directory, which jobs must not reach: name another", c.WorkDir)
 	bad(c.UpdateCommand != "" && !filepath.IsAbs(c.UpdateCommand), "--update-command %s: give the absolute path of a program", c.UpdateCommand)
 	bad(c.Grace < 0, "--grace %v is negative", c.Grace)
+	bad(c.HealthCheck != 0 && c.HealthCheck < minHealthCheck, "--health-check %v is too often: at least %v, or 0 for never", c.HealthCheck, minHealthCheck)
 	bad(c.DrainWait < 0, "--drain-wait %v is negative", c.DrainWait)
 	bad(c.SpoolLimit < minSpool, "--spool-limit %v is too small: at least %v", bytesize.Size(c.SpoolLimit), bytesize.Size(minSpool))
 	bad(c.MetricsListen != "" && !loopback(c.MetricsListen),
@@ -187,6 +191,8 @@ func (c *Config) Validate() error {
 const (
 	maxSlots = 4096
 	minSpool = 1 << 20
+
+	minHealthCheck = time.Second
 )
 
 // NewLogger returns the logger that the configuration asks for.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/health"
 	"github.com/weirbuild/weir/workerd/journal"
 	"github.com/weirbuild/weir/workerd/logship"
 	"github.com/weirbuild/weir/workerd/room"
@@ -51,6 +52,7 @@ type Worker struct {
 	journal  *journal.Journal
 	spool    *spool.Spool
 	session  *session.Session
+	health   *health.Checker
 	keys     keyring
 	table    *table
 	http     *httpServer // nil: none is served
@@ -116,6 +118,7 @@ func (w *Worker) open(build Build) error {
 	for kind, e := range executors {
 		w.executors[kind] = executor.Standard(e, w.cfg.Name)
 	}
+	w.health = w.checker(executors)
 	if w.http, err = w.listenHTTP(); err != nil {
 		return err
 	}
@@ -184,6 +187,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { return w.ship(background) })
 	group.Go(func() error { w.spool.Run(background, w.spoolFailed); return nil })
 	group.Go(func() error { w.keepHealthy(background); return nil })
+	group.Go(func() error { w.health.Run(background); return nil })
 	if w.http != nil {
 		group.Go(func() error { return w.http.run(background) })
 	}
@@ -301,7 +305,7 @@ func (w *Worker) why() string {
 			return why
 		}
 	}
-	return ""
+	return oneLine(w.health.Why())
 }
 
 func (w *Worker) leaving() bool { return w.drain.set() || w.stop.set() }

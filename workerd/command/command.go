@@ -60,7 +60,7 @@ type Executor struct {
 	account string // the name of the user that jobs run as
 }
 
-var _ executor.Executor = (*Executor)(nil)
+var _ executor.Checked = (*Executor)(nil)
 
 // New makes the work directory and removes what an earlier worker left in it.
 func New(c Config) (*Executor, error) {
@@ -99,6 +99,11 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 		return executor.Failed("%s", err), nil
 	}
 	return e.RunProgram(ctx, t, Program{Argv: job.GetArgv(), Env: job.GetEnv(), Dir: job.GetDir()}, out)
+}
+
+// Healthcheck implements executor.Checked.
+func (e *Executor) Healthcheck(ctx context.Context) error {
+	return executor.Healthcheck(ctx, &pb.JobSpec{Kind: &pb.JobSpec_Command{Command: &pb.CommandJob{Argv: []string{"true"}}}}, e.Run)
 }
 
 // Program is what an attempt runs in its checkout.

@@ -37,14 +37,20 @@ func ParseKind(text string) (Kind, error) {
 	if !ok || name == "" || !filepath.IsAbs(program) {
 		return Kind{}, fmt.Errorf("custom kind %q: write KIND=/path/to/program", text)
 	}
-	info, err := os.Stat(program)
+	k := Kind{Name: name, Program: program}
+	return k, k.check()
+}
+
+// check refuses a program that cannot be run.
+func (k Kind) check() error {
+	info, err := os.Stat(k.Program)
 	switch {
 	case err != nil:
-		return Kind{}, fmt.Errorf("custom kind %s: %w", name, err)
+		return fmt.Errorf("custom kind %s: %w", k.Name, err)
 	case info.IsDir() || info.Mode()&0o111 == 0:
-		return Kind{}, fmt.Errorf("custom kind %s: %s cannot be executed: chmod +x it", name, program)
+		return fmt.Errorf("custom kind %s: %s cannot be executed: chmod +x it", k.Name, k.Program)
 	}
-	return Kind{Name: name, Program: program}, nil
+	return nil
 }
 
 // Runner runs programs in checkouts, as a *command.Executor does.
@@ -58,10 +64,21 @@ type Executor struct {
 	runner Runner
 }
 
-var _ executor.Executor = (*Executor)(nil)
+var _ executor.Checked = (*Executor)(nil)
 
 // New makes the executor of a kind.
 func New(kind Kind, r Runner) *Executor { return &Executor{kind: kind, runner: r} }
+
+// Healthcheck implements executor.Checked: the program is there, and programs can be
+// run. What it would do with a payload that is no job's only its operator knows.
+func (e *Executor) Healthcheck(ctx context.Context) error {
+	if err := e.kind.check(); err != nil {
+		return err
+	}
+	return executor.Healthcheck(ctx, &pb.JobSpec{}, func(ctx context.Context, t executor.Task, out io.Writer) (*pb.Outcome, error) {
+		return e.runner.RunProgram(ctx, t, command.Program{Argv: []string{"true"}}, out)
+	})
+}
 
 // Run runs one attempt. See executor.Executor.
 func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.Outcome, error) {
