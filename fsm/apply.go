@@ -37,7 +37,9 @@ func (s *State) ApplyNext(c *pb.Command) Result {
 	}
 	from := len(s.events)
 	s.advance(c.GetIssuedAtMs())
+	draft := s.draft(c)
 	r := s.apply(c)
+	s.record(draft, r)
 	r.Events = s.events[from:len(s.events):len(s.events)]
 	return r
 }
@@ -106,6 +108,10 @@ func (s *State) apply(c *pb.Command) Result {
 		return s.freePermit(op.FreePermit)
 	case *pb.Command_SetClientLimit:
 		return s.setClientLimit(op.SetClientLimit)
+	case *pb.Command_RecordChange:
+		return s.recordChange(op.RecordChange)
+	case *pb.Command_Tell:
+		return s.tell(op.Tell)
 	default:
 		panic(fmt.Sprintf("fsm: unknown command %T; upgrade this node", op))
 	}

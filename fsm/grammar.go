@@ -29,7 +29,10 @@ const (
 	MaxRetryExits  = 32     // exit codes after which a job is tried again
 	MaxAttempts    = 32     // kept of one job, and the most that a pool may ask for
 	MaxLogHolders  = 15
-	MaxTrim        = 1000 // jobs in one Trim
+	MaxChanges     = 10_000 // entries of the audit
+	MaxChangeText  = 512    // each text of one
+	MaxHappenings  = 1000   // in one Tell
+	MaxTrim        = 1000   // jobs in one Trim
 	MaxPools       = 256
 	MaxWorkers     = 10_000 // of one pool
 	MaxClients     = 10_000

@@ -24,7 +24,7 @@ func (s *State) Check() error {
 func (s *State) rebuild() (*State, error) {
 	b := builder{New()}
 	b.s.now, b.s.level, b.s.lastJob, b.s.epoch = s.now, s.level, s.lastJob, s.epoch
-	b.s.lastLease, b.s.lastCap, b.s.adminMade = s.lastLease, s.lastCap, s.adminMade
+	b.s.lastLease, b.s.lastCap, b.s.adminMade, b.s.lastChange = s.lastLease, s.lastCap, s.adminMade, s.lastChange
 	for _, feed := range []func() error{
 		func() error { return feedAll(s.pools.values(), copying(b.pool)) },
 		func() error { return feedAll(s.clients.values(), b.client) },
@@ -35,6 +35,7 @@ func (s *State) rebuild() (*State, error) {
 		func() error { return feedAll(s.jobs.values(), b.job) },
 		func() error { return feedAll(s.keys.all(), copying(b.key)) },
 		func() error { return feedAll(s.costs.all(), copying(b.cost)) },
+		func() error { return feedAll(s.changes.values(), b.change) },
 	} {
 		if err := feed(); err != nil {
 			return nil, err

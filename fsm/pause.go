@@ -22,12 +22,15 @@ func (s *State) pauseWorkers(c *pb.PauseWorkers) Result {
 	if len(names) == 0 {
 		return refuse(Invalid, "pause workers of pool %s: none is named", p.Name)
 	}
-	for _, name := range names {
-		if _, ok := s.worker(p.Name, name); !ok {
-			return Result{Refusal: noWorker(p.Name, name)}
-		}
+	create, r := s.unknownWorkers(p, names, c.GetCreate())
+	if r != nil {
+		return Result{Refusal: r}
 	}
-	repeat := true
+	for _, name := range create {
+		p, _ := s.Pool(c.GetPool())
+		s.addWorker(p, &Worker{Pool: p.Name, Name: name, Slots: 1})
+	}
+	repeat := len(create) == 0
 	for _, name := range names {
 		w, _ := s.worker(p.Name, name)
 		next := *w
@@ -39,6 +42,27 @@ func (s *State) pauseWorkers(c *pb.PauseWorkers) Result {
 		s.emit(Event{Kind: WorkerPaused, Pool: p.Name, Worker: name})
 	}
 	return Result{Repeat: repeat}
+}
+
+// unknownWorkers lists the names that no worker has, where those may be created:
+// an entry without an instance key, which the first worker that comes takes over.
+func (s *State) unknownWorkers(p *Pool, names []string, create bool) (unknown []string, r *Refusal) {
+	for _, name := range names {
+		if _, ok := s.worker(p.Name, name); ok {
+			continue
+		}
+		if !create {
+			return nil, noWorker(p.Name, name)
+		}
+		if err := ValidateName("worker", name); err != nil {
+			return nil, refusal(Invalid, "pause workers of pool %s: %v", p.Name, err)
+		}
+		unknown = append(unknown, name)
+	}
+	if len(unknown) > 0 && p.Workers+len(unknown) > MaxWorkers {
+		return nil, refusal(Full, "pool %s has %d workers, and %d more would be over the limit of %d; forget those that are gone (weir worker forget)", p.Name, p.Workers, len(unknown), MaxWorkers)
+	}
+	return unknown, nil
 }
 
 // pausePool keeps every job of a pool from starting, or ends that.

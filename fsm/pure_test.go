@@ -16,6 +16,7 @@ var mayImport = []string{
 	"bufio", "bytes", "cmp", "crypto/sha256", "encoding/binary", "errors", "fmt", "io", "iter", "math",
 	"slices", "sort", "strconv", "strings", "time", "unicode", "unicode/utf8",
 	"github.com/tidwall/btree", "google.golang.org/protobuf/encoding/protowire", "google.golang.org/protobuf/proto",
+	"google.golang.org/protobuf/reflect/protoreflect",
 	"github.com/weirbuild/weir/proto/pb", "github.com/weirbuild/weir/proto/reason",
 }
 

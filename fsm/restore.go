@@ -105,13 +105,14 @@ func (d *decoder) header() (records uint64, err error) {
 	s := d.b.s
 	s.level, s.now, s.lastJob, s.epoch = h.GetFeatureLevel(), h.GetNowMs(), JobID(h.GetLastJob()), h.GetEpoch()
 	s.lastLease, s.lastCap, s.adminMade = h.GetLastLease(), h.GetLastCapability(), h.GetAdminMade()
+	s.lastChange = h.GetLastChange()
 	return h.GetRecords(), nil
 }
 
 func plausible(h *pb.SnapshotHeader) bool {
 	return h.GetFeatureLevel() >= 1 && h.GetNowMs() >= 0 && h.GetNowMs() <= maxTime &&
 		h.GetEpoch()>>(64-leaseCounterBits) == 0 && h.GetLastLease()>>leaseCounterBits == 0 &&
-		h.GetLastJob() < maxTime && h.GetLastCapability() < maxTime
+		h.GetLastJob() < maxTime && h.GetLastCapability() < maxTime && h.GetLastChange() < maxTime
 }
 
 // next reads one record. io.EOF in the error means that the input ended, also
@@ -169,6 +170,8 @@ func (d *decoder) take(m *pb.SnapshotRecord) error {
 		return d.enter(8, func() error { return d.key(r.Key) })
 	case *pb.SnapshotRecord_Cost:
 		return d.enter(9, func() error { return d.b.cost(costOf(r.Cost)) })
+	case *pb.SnapshotRecord_Change:
+		return d.enter(10, func() error { return d.b.change(r.Change) })
 	default:
 		return errors.New("its kind is unknown; upgrade this node")
 	}

@@ -74,26 +74,29 @@ type EventKind uint8
 
 // The kinds of event.
 const (
-	JobQueued         EventKind = iota + 1 // it is in the backlog: new, after back-off, or after its lease was revoked
-	JobBackoff                             // it waits for its next attempt
-	LeaseGranted                           // a worker holds it
-	CancelRequested                        // it runs, and its worker should stop it
-	AttemptEnded                           // its lease is over
-	JobSettled                             // it is over
-	LogSealed                              // the log of an attempt is complete
-	LogMoved                               // a sealed log has other holders
-	LogExpired                             // a log was given up to keep a byte budget
-	JobTrimmed                             // it is forgotten
-	WorkerRegistered                       // it is new, or changed
-	WorkerForgotten                        // its name is free again
-	PoolChanged                            // it is new, or has another configuration
-	PoolDeleted                            // it takes no more jobs and workers
-	ClientChanged                          // it is new, removed, or has another rate
-	CapabilityCreated                      //
-	CapabilityRevoked                      //
-	WorkerPaused                           // it gets no new jobs any more, or again
-	JobMoved                               // it has another place in the backlog
-	PermitFreed                            // an attempt that was over takes its concurrency key no longer
+	JobQueued          EventKind = iota + 1 // it is in the backlog: new, after back-off, or after its lease was revoked
+	JobBackoff                              // it waits for its next attempt
+	LeaseGranted                            // a worker holds it
+	CancelRequested                         // it runs, and its worker should stop it
+	AttemptEnded                            // its lease is over
+	JobSettled                              // it is over
+	LogSealed                               // the log of an attempt is complete
+	LogMoved                                // a sealed log has other holders
+	LogExpired                              // a log was given up to keep a byte budget
+	JobTrimmed                              // it is forgotten
+	WorkerRegistered                        // it is new, or changed
+	WorkerForgotten                         // its name is free again
+	PoolChanged                             // it is new, or has another configuration
+	PoolDeleted                             // it takes no more jobs and workers
+	ClientChanged                           // it is new, removed, or has another rate
+	CapabilityCreated                       //
+	CapabilityRevoked                       //
+	WorkerPaused                            // it gets no new jobs any more, or again
+	LeaderChanged                           // Message is the node that leads now
+	WorkerConnected                         // its session has begun
+	WorkerDisconnected                      // and is over; its leases may still hold
+	JobMoved                                // it has another place in the backlog
+	PermitFreed                             // an attempt that was over takes its concurrency key no longer
 )
 
 var eventNames = [...]string{
@@ -103,6 +106,7 @@ var eventNames = [...]string{
 	WorkerRegistered: "worker-registered", WorkerForgotten: "worker-forgotten",
 	PoolChanged: "pool-changed", PoolDeleted: "pool-deleted", ClientChanged: "client-changed",
 	CapabilityCreated: "capability-created", CapabilityRevoked: "capability-revoked", WorkerPaused: "worker-paused",
+	LeaderChanged: "leader-changed", WorkerConnected: "worker-connected", WorkerDisconnected: "worker-disconnected",
 	JobMoved: "job-moved", PermitFreed: "permit-freed",
 }
 

@@ -28,6 +28,9 @@ func (s *State) WriteTo(w io.Writer) (int64, error) {
 	s.writeJobs(e)
 	s.writeKeys(e)
 	s.writeCosts(e)
+	for c := range s.changes.values() {
+		e.put(&pb.SnapshotRecord{Record: &pb.SnapshotRecord_Change{Change: c}})
+	}
 	if e.err == nil {
 		e.err = e.w.Flush()
 	}
@@ -39,11 +42,11 @@ func (s *State) WriteTo(w io.Writer) (int64, error) {
 
 func (s *State) header() *pb.SnapshotHeader {
 	records := s.pools.len() + s.clients.len() + s.shares.len() + s.caps.len() + s.workers.len() +
-		s.hints.len() + s.jobs.len() + s.keys.len() + s.costs.len()
+		s.hints.len() + s.jobs.len() + s.keys.len() + s.costs.len() + s.changes.len()
 	return &pb.SnapshotHeader{
 		Version: snapshotVersion, FeatureLevel: s.level, NowMs: s.now, LastJob: uint64(s.lastJob),
 		Epoch: s.epoch, LastLease: s.lastLease, LastCapability: s.lastCap, AdminMade: s.adminMade,
-		Records: uint64(records),
+		Records: uint64(records), LastChange: s.lastChange,
 	}
 }
 

@@ -1,18 +1,21 @@
 package fsm
 
+import "github.com/weirbuild/weir/proto/pb"
+
 // FeatureLevel is the newest meaning of the log that this binary understands.
 const FeatureLevel = 4
 
 // State is the whole replicated state. Make one with New.
 type State struct {
-	now       int64 // ms; only moves forward
-	level     uint32
-	lastJob   JobID
-	epoch     uint64
-	lastLease uint64 // the counter within the epoch
-	lastCap   uint64
-	adminMade bool // an admin capability exists or existed
-	admins    int  // admin capabilities that are good
+	now        int64 // ms; only moves forward
+	level      uint32
+	lastJob    JobID
+	epoch      uint64
+	lastLease  uint64 // the counter within the epoch
+	lastCap    uint64
+	lastChange uint64
+	adminMade  bool // an admin capability exists or existed
+	admins     int  // admin capabilities that are good
 
 	jobs  dict[JobID, *Job]
 	pools dict[string, *Pool]
@@ -24,6 +27,7 @@ type State struct {
 	hints   table[*Hint]
 	keys    table[*requestKey]
 	costs   table[*Cost]
+	changes dict[uint64, *pb.Change] // the audit, by number
 
 	// What follows is derived from the above, and rebuilt by Restore.
 
@@ -96,6 +100,7 @@ func New() *State {
 		hints:         newTable(hintLess),
 		keys:          newTable(keyLess),
 		costs:         newTable(costLess),
+		changes:       newDict[uint64, *pb.Change](),
 		backlog:       newTable(queueLess),
 		backoff:       newTable(backoffLess),
 		patience:      newTable(patienceLess),
@@ -131,6 +136,7 @@ func (s *State) Clone() *State {
 	c.hints = s.hints.copy()
 	c.keys = s.keys.copy()
 	c.costs = s.costs.copy()
+	c.changes = s.changes.copy()
 	c.backlog = s.backlog.copy()
 	c.backoff = s.backoff.copy()
 	c.patience = s.patience.copy()

@@ -28,6 +28,9 @@ func (s *State) registerWorker(c *pb.RegisterWorker) Result {
 		s.addWorker(p, w)
 	case old.Key == w.Key:
 		return s.updateWorker(old, w)
+	case old.Key == Digest{}: // made by an operator, before any worker came
+		w.Pause = old.Pause
+		s.setWorker(w)
 	case !c.GetReplace():
 		return refuse(Conflict, "worker %s of pool %s is bound to another instance key; give this worker another name, or free the name (weir worker forget)", w.Name, w.Pool)
 	case old.Leases > 0:
