@@ -14,6 +14,7 @@ import (
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/seal"
+	"github.com/weirbuild/weir/workerd/logins"
 )
 
 // secretOptions say which secrets a job gets.
@@ -87,7 +88,7 @@ func checkUse(spec *pb.JobSpec, needs []string, secrets map[string][]byte) error
 		}
 	}
 	for id := range secrets {
-		if !slices.Contains(needs, id) {
+		if id != logins.Secret && !slices.Contains(needs, id) {
 			return usageError("--secret %s: the spec uses no secret of this name", id)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/weirbuild/weir/proto/pb"
-	"github.com/weirbuild/weir/workerd/docker"
 	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/logins"
 )
 
 // A step gets its secret, the push its credentials; neither is in the log, nor in
@@ -40,7 +40,7 @@ func secrets(b *bench) {
 		b.Errorf("a step with a secret: %v\n%s", o, said)
 	}
 	job.Push = b.registry.host + "/app/private/web:v1" // refuses everybody but the robot
-	o, said = run(map[string][]byte{"token": []byte(token), docker.ConfigSecret: config})
+	o, said = run(map[string][]byte{"token": []byte(token), logins.Secret: config})
 	if o.Kind != pb.OutcomeKind_OUTCOME_SUCCEEDED || !strings.Contains(o.Output, "/app/private/web@sha256:") {
 		b.Errorf("a push with credentials: %v\n%s", o, said)
 	}

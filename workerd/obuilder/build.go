@@ -120,8 +120,16 @@ func (b *build) from(ctx context.Context, c *scene, image string) error {
 	if err := b.out.note("(from %s)", image); err != nil {
 		return err
 	}
-	err := b.ensure(ctx, c, step{id: identify("base", image), make: func(ctx context.Context, dir string, log io.Writer) (Image, error) {
-		img, err := b.fetcher.Fetch(ctx, image, dir, log)
+	kind := "base"
+	private, err := b.fetcher.Private(ctx, image, b.Logins)
+	if err != nil {
+		return err
+	}
+	if private { // who brings no logins for it must not find it
+		kind = "private base"
+	}
+	err = b.ensure(ctx, c, step{id: identify(kind, image), make: func(ctx context.Context, dir string, log io.Writer) (Image, error) {
+		img, err := b.fetcher.Fetch(ctx, image, b.Logins, dir, log)
 		if err != nil {
 			return img, err
 		}

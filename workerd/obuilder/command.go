@@ -6,20 +6,23 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"github.com/weirbuild/weir/workerd/logins"
 )
 
 // CommandRequest is one command on a base image, of which nothing is kept.
 type CommandRequest struct {
 	Image   string
-	Command Command  // its Env is added to the image's
-	Passed  []string // variables that are set where neither the image nor the command sets them
+	Logins  *logins.Set // for the image, beside the machine's own
+	Command Command     // its Env is added to the image's
+	Passed  []string    // variables that are set where neither the image nor the command sets them
 }
 
 // Run runs a command in a private copy of a base image and throws the copy away.
 // The image is kept like that of a spec. The log goes to out. A *Failure is the
 // job's own: an image that is not there, a program that cannot be started.
 func (e *Engine) Run(ctx context.Context, r CommandRequest, out io.Writer) (exit Exit, err error) {
-	b := &build{Engine: e, Request: Request{Passed: r.Passed}, out: &lines{to: out, atStart: true}}
+	b := &build{Engine: e, Request: Request{Logins: r.Logins, Passed: r.Passed}, out: &lines{to: out, atStart: true}}
 	defer b.unpin()
 	c := &scene{}
 	if err := b.from(ctx, c, r.Image); err != nil {

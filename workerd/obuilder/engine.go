@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/weirbuild/weir/workerd/logins"
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 )
 
@@ -47,6 +48,7 @@ type Request struct {
 	Spec    *spec.Spec
 	Context string // the directory that it copies from; "": it has none
 	Secrets map[string][]byte
+	Logins  *logins.Set // for base images, beside the machine's own
 	// Passed are variables, NAME=VALUE, that commands see where the spec does not
 	// set them. They are not part of what a result is known by.
 	Passed []string

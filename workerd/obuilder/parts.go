@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/weirbuild/weir/workerd/logins"
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 )
 
@@ -99,8 +100,13 @@ type Exit struct {
 // Fetcher gets base images. Package fetchtest tests an implementation.
 type Fetcher interface {
 	// Fetch unpacks the image that ref names into the empty directory dir. What
-	// it tells people goes to out. A *Failure says that the reference is wrong.
-	Fetch(ctx context.Context, ref, dir string, out io.Writer) (Image, error)
+	// it tells people goes to out. A *Failure says that the reference is wrong, or
+	// that neither the logins nor the machine's own give access to it.
+	Fetch(ctx context.Context, ref string, l *logins.Set, dir string, out io.Writer) (Image, error)
+	// Private says whether an image is one for these logins, which then not
+	// everybody may have. It asks the registry: a *Failure says that they give no
+	// access to it.
+	Private(ctx context.Context, ref string, l *logins.Set) (bool, error)
 }
 
 // Image is a fetched base image.

@@ -25,6 +25,7 @@ import (
 	"github.com/weirbuild/weir/workerd/checkout"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
+	"github.com/weirbuild/weir/workerd/logins"
 	"github.com/weirbuild/weir/workerd/obuilder"
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 	"github.com/weirbuild/weir/workerd/supervise"
@@ -81,12 +82,16 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	if t.Spec.GetSandbox() == nil {
 		return nil, errors.New("run a sandbox job: this job is of another kind")
 	}
+	own, err := logins.Of(t.Secrets)
+	if err != nil {
+		return executor.Failed("%s", err), nil
+	}
 	a, err := e.area.Begin(t.Lease)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	outcome, err := e.run(ctx, a, t, out)
+	outcome, err := e.run(ctx, a, t, own, out)
 	var fault *gitsource.Failure
 	var failure *obuilder.Failure
 	switch {
@@ -102,7 +107,7 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	return outcome, nil
 }
 
-func (e *Executor) run(ctx context.Context, a *checkout.Attempt, t executor.Task, out io.Writer) (*pb.Outcome, error) {
+func (e *Executor) run(ctx context.Context, a *checkout.Attempt, t executor.Task, own *logins.Set, out io.Writer) (*pb.Outcome, error) {
 	if err := fill(ctx, a, t.Spec.GetGit(), out); err != nil {
 		return nil, err
 	}
@@ -113,6 +118,7 @@ func (e *Executor) run(ctx context.Context, a *checkout.Attempt, t executor.Task
 	}
 	exit, err := e.cfg.Engine.Run(ctx, obuilder.CommandRequest{
 		Image:  job.GetImage(),
+		Logins: own,
 		Passed: e.passed,
 		Command: obuilder.Command{
 			Argv:    job.GetCommand().GetArgv(),
@@ -176,7 +182,7 @@ func environment(t executor.Task) []string {
 		env = append(env, v.GetName()+"="+v.GetValue())
 	}
 	env = append(env, "WEIR_JOB_ID="+t.Job, "WEIR_ATTEMPT="+strconv.Itoa(t.Attempt), "WEIR_POOL="+t.Pool, "WEIR_CHECKOUT="+Mount)
-	if len(t.Secrets) > 0 {
+	if len(secrets(t)) > 0 {
 		env = append(env, "WEIR_SECRETS="+SecretMount)
 	}
 	if git := t.Spec.GetGit(); git != nil {
@@ -185,9 +191,12 @@ func environment(t executor.Task) []string {
 	return env
 }
 
-// secrets are files that are mounted from memory.
+// secrets are files that are mounted from memory. Logins are for the image alone.
 func secrets(t executor.Task) (list []obuilder.Secret) {
 	for id, value := range t.Secrets {
+		if id == logins.Secret {
+			continue
+		}
 		list = append(list, obuilder.Secret{Target: path.Join(SecretMount, id), Value: value})
 	}
 	slices.SortFunc(list, func(a, b obuilder.Secret) int { return strings.Compare(a.Target, b.Target) })

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/logins"
 	"github.com/weirbuild/weir/workerd/obuilder"
 	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 	"github.com/weirbuild/weir/workerd/obuilder/fetch"
@@ -187,5 +188,28 @@ func TestCancel(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// A login that a job brings gets it its image, and is not in the container.
+func TestPrivateImage(t *testing.T) {
+	b := newBench(t, obuilder.Limits{})
+	j := shell(`echo "in:$WEIR_SECRETS"; [ ! -e /run/secrets ]`)
+	j.Image = enginetest.ServePrivate(t)
+	if o, said := b.run(j); o.Kind != pb.OutcomeKind_OUTCOME_FAILED || !strings.Contains(o.Message, "give the job (--secret docker-config:FILE)") {
+		t.Errorf("without a login: %v\n%s", o, said)
+	}
+	task := func(config []byte) executor.Task {
+		task := b.task(j)
+		task.Secrets = map[string][]byte{logins.Secret: config}
+		return task
+	}
+	var out bytes.Buffer
+	o, err := b.executor.Run(t.Context(), task(enginetest.DockerConfig(j.Image, enginetest.Ann, enginetest.AnnPassword)), &out)
+	if err != nil || o.Kind != pb.OutcomeKind_OUTCOME_SUCCEEDED || !strings.HasSuffix(out.String(), "\nin:\n") {
+		t.Errorf("%v, %v\n%s", o, err, out.String())
+	}
+	if o, err := b.executor.Run(t.Context(), task([]byte("hunter2")), &out); err != nil || o.Kind != pb.OutcomeKind_OUTCOME_FAILED || !strings.Contains(o.Message, "no config.json with auths") {
+		t.Errorf("%v, %v", o, err)
 	}
 }

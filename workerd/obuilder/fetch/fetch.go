@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/weirbuild/weir/workerd/logins"
 	"github.com/weirbuild/weir/workerd/obuilder"
 )
 
@@ -70,8 +71,8 @@ type anonymous struct{}
 func (anonymous) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
 
 // Fetch implements obuilder.Fetcher.
-func (f *Fetcher) Fetch(ctx context.Context, ref, dir string, out io.Writer) (obuilder.Image, error) {
-	img, err := f.open(ctx, ref, out)
+func (f *Fetcher) Fetch(ctx context.Context, ref string, l *logins.Set, dir string, out io.Writer) (obuilder.Image, error) {
+	img, err := f.open(ctx, ref, l, out)
 	if err != nil {
 		return obuilder.Image{}, err
 	}
@@ -92,7 +93,7 @@ func (f *Fetcher) Fetch(ctx context.Context, ref, dir string, out io.Writer) (ob
 	return obuilder.Image{Digest: digest.String(), Env: config.Config.Env}, nil
 }
 
-func (f *Fetcher) open(ctx context.Context, ref string, out io.Writer) (v1.Image, error) {
+func (f *Fetcher) open(ctx context.Context, ref string, l *logins.Set, out io.Writer) (v1.Image, error) {
 	if kind, path, ok := localRef(ref); ok {
 		if !f.cfg.Local {
 			return nil, obuilder.Failed("image %s is a file of the machine, and only `weir obuilder build` reads those: push it to a registry", ref)
@@ -107,20 +108,39 @@ func (f *Fetcher) open(ctx context.Context, ref string, out io.Writer) (v1.Image
 		if m.Registry != registryName(parsed) {
 			continue
 		}
-		img, err := f.fromMirror(ctx, m, parsed)
+		img, err := f.fromMirror(ctx, m, parsed, l)
 		if err == nil {
 			return img, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		fmt.Fprintf(out, "mirror %s has no %s: %s\n", m.Host, ref, reason(err))
+		fmt.Fprintf(out, "mirror %s has no %s: %s\n", m.Host, ref, l.Mask(reason(err)))
 	}
-	img, err := f.remote(ctx, parsed)
+	img, err := remote.Image(parsed, f.options(ctx, l)...)
 	if err != nil {
-		return nil, explain(ctx, ref, err)
+		return nil, explain(ctx, ref, l, err)
 	}
 	return img, nil
+}
+
+// Private implements obuilder.Fetcher. Whoever has the image from a mirror, or by the
+// machine's own credentials, may have it: then it is nobody's.
+func (f *Fetcher) Private(ctx context.Context, ref string, l *logins.Set) (bool, error) {
+	if _, _, ok := localRef(ref); ok || l == nil {
+		return false, nil
+	}
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return false, obuilder.Failed("image reference %s: %s", ref, err)
+	}
+	if !l.Knows(parsed.Context()) {
+		return false, nil
+	}
+	if _, err := remote.Head(parsed, f.options(ctx, l)...); err != nil {
+		return false, explain(ctx, ref, l, err)
+	}
+	return true, nil
 }
 
 // registryName is what people call the registry of a reference.
@@ -132,7 +152,7 @@ func registryName(ref name.Reference) string {
 	return registry
 }
 
-func (f *Fetcher) fromMirror(ctx context.Context, m Mirror, ref name.Reference) (v1.Image, error) {
+func (f *Fetcher) fromMirror(ctx context.Context, m Mirror, ref name.Reference, l *logins.Set) (v1.Image, error) {
 	var options []name.Option
 	if m.Plain {
 		options = append(options, name.Insecure)
@@ -147,21 +167,22 @@ func (f *Fetcher) fromMirror(ctx context.Context, m Mirror, ref name.Reference) 
 	if err != nil {
 		return nil, err
 	}
-	return f.remote(ctx, mirrored)
+	return remote.Image(mirrored, f.options(ctx, l)...)
 }
 
-func (f *Fetcher) remote(ctx context.Context, ref name.Reference) (v1.Image, error) {
-	return remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(f.cfg.Keychain),
+// options are those of a request to a registry. The job's own logins go first.
+func (f *Fetcher) options(ctx context.Context, l *logins.Set) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.NewMultiKeychain(l, f.cfg.Keychain)),
 		remote.WithPlatform(platform()), remote.WithRetryBackoff(backoff),
 		remote.WithRetryStatusCodes(http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout)}
 }
 
 // backoff rides out a registry that stumbles for a few seconds.
 var backoff = remote.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 5}
 
 // explain tells a reference that is wrong from a registry that is.
-func explain(ctx context.Context, ref string, err error) error {
+func explain(ctx context.Context, ref string, l *logins.Set, err error) error {
 	var answer *transport.Error
 	switch {
 	case ctx.Err() != nil:
@@ -169,9 +190,9 @@ func explain(ctx context.Context, ref string, err error) error {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
 		return obuilder.Failed("image %s is not in its registry: check the name and the tag", ref)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return obuilder.Failed("image %s: the registry refuses access: check the name, or give the worker credentials for it", ref)
+		return obuilder.Failed("image %s: the registry refuses access: check the name, or give the job (--secret %s:FILE) or the worker credentials for it", ref, logins.Secret)
 	}
-	return fmt.Errorf("fetch image %s: %w", ref, err)
+	return fmt.Errorf("fetch image %s: %s", ref, l.Mask(err.Error()))
 }
 
 // reason is an error on one line.

@@ -118,11 +118,11 @@ func TestCredentials(t *testing.T) {
 	}
 	ref := serve(t, "a:v1", fetchtest.Image(t, []string{"A=1"}), guard) + "/a:v1"
 	var failure *obuilder.Failure
-	_, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, t.TempDir(), io.Discard)
-	if !errors.As(err, &failure) || !strings.Contains(err.Error(), "give the worker credentials") {
+	_, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, nil, t.TempDir(), io.Discard)
+	if !errors.As(err, &failure) || !strings.Contains(err.Error(), "--secret docker-config:FILE") {
 		t.Errorf("without credentials: %v", err)
 	}
-	img, err := fetch.New(fetch.Config{Keychain: keychain{}}).Fetch(t.Context(), ref, t.TempDir(), io.Discard)
+	img, err := fetch.New(fetch.Config{Keychain: keychain{}}).Fetch(t.Context(), ref, nil, t.TempDir(), io.Discard)
 	if err != nil || len(img.Env) != 1 {
 		t.Errorf("with credentials: %v, %v", img, err)
 	}
@@ -141,7 +141,7 @@ func TestRegistryRecovers(t *testing.T) {
 		})
 	}
 	ref := serve(t, "a:v1", fetchtest.Image(t, []string{"A=1"}), stumble) + "/a:v1"
-	img, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, t.TempDir(), io.Discard)
+	img, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, nil, t.TempDir(), io.Discard)
 	if err != nil || len(img.Env) != 1 || asked.Load() <= 2 {
 		t.Errorf("%v, %v after %d requests", img, err, asked.Load())
 	}
@@ -180,7 +180,7 @@ func TestCancelledPull(t *testing.T) {
 		<-asked
 		cancel(stopped)
 	}()
-	if _, err := fetch.New(fetch.Config{}).Fetch(ctx, ref, t.TempDir(), io.Discard); !errors.Is(err, stopped) {
+	if _, err := fetch.New(fetch.Config{}).Fetch(ctx, ref, nil, t.TempDir(), io.Discard); !errors.Is(err, stopped) {
 		t.Errorf("%v", err)
 	}
 }
@@ -199,13 +199,13 @@ func TestWrongReferences(t *testing.T) {
 		host + "/a@sha256:" + strings.Repeat("0", 64): "not in its registry",
 	} {
 		var failure *obuilder.Failure
-		if _, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, t.TempDir(), io.Discard); !errors.As(err, &failure) || !strings.Contains(err.Error(), says) {
+		if _, err := fetch.New(fetch.Config{}).Fetch(t.Context(), ref, nil, t.TempDir(), io.Discard); !errors.As(err, &failure) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
 	for _, ref := range []string{"docker-archive:" + file, "docker-archive:" + file + "x", "oci:" + filepath.Dir(file)} {
 		var failure *obuilder.Failure
-		if _, err := fetch.New(fetch.Config{Local: true}).Fetch(t.Context(), ref, t.TempDir(), io.Discard); !errors.As(err, &failure) {
+		if _, err := fetch.New(fetch.Config{Local: true}).Fetch(t.Context(), ref, nil, t.TempDir(), io.Discard); !errors.As(err, &failure) {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}

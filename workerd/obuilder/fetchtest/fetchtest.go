@@ -39,7 +39,7 @@ func fetch(t *testing.T, publish Publish, img v1.Image) (string, obuilder.Image)
 	t.Helper()
 	f, ref := publish(t, img)
 	dir := t.TempDir()
-	got, err := f.Fetch(t.Context(), ref, dir, io.Discard)
+	got, err := f.Fetch(t.Context(), ref, nil, dir, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func testCancel(t *testing.T, publish Publish) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := errors.New("stopped")
 	cancel(stopped)
-	if _, err := f.Fetch(ctx, ref, t.TempDir(), io.Discard); !errors.Is(err, stopped) {
+	if _, err := f.Fetch(ctx, ref, nil, t.TempDir(), io.Discard); !errors.Is(err, stopped) {
 		t.Errorf("a cancelled fetch: %v", err)
 	}
 }

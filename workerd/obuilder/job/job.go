@@ -20,6 +20,7 @@ import (
 	"github.com/weirbuild/weir/workerd/checkout"
 	"github.com/weirbuild/weir/workerd/executor"
 	"github.com/weirbuild/weir/workerd/gitsource"
+	"github.com/weirbuild/weir/workerd/logins"
 	"github.com/weirbuild/weir/workerd/obuilder"
 	"github.com/weirbuild/weir/workerd/obuilder/spec"
 	"github.com/weirbuild/weir/workerd/supervise"
@@ -74,12 +75,16 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	if err != nil {
 		return executor.Failed("the spec is wrong: %s", err), nil
 	}
+	own, err := logins.Of(t.Secrets)
+	if err != nil {
+		return executor.Failed("%s", err), nil
+	}
 	a, err := e.area.Begin(t.Lease)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	outcome, err := e.build(ctx, a, t, s, out)
+	outcome, err := e.build(ctx, a, t, obuilder.Request{Spec: s, Passed: e.passed, Secrets: t.Secrets, Logins: own}, out)
 	if err != nil && ctx.Err() != nil {
 		return executor.Ended(ctx)
 	}
@@ -89,8 +94,7 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 	return outcome, nil
 }
 
-func (e *Executor) build(ctx context.Context, a *checkout.Attempt, t executor.Task, s *spec.Spec, out io.Writer) (*pb.Outcome, error) {
-	r := obuilder.Request{Spec: s, Passed: e.passed, Secrets: t.Secrets}
+func (e *Executor) build(ctx context.Context, a *checkout.Attempt, t executor.Task, r obuilder.Request, out io.Writer) (*pb.Outcome, error) {
 	if git := t.Spec.GetGit(); git != nil {
 		err := a.Fill(ctx, git, out)
 		var fault *gitsource.Failure
