@@ -348,4 +348,19 @@ func (p *proof) push() {
 		p.t.Errorf("exit code %d\n%s", a.code, a.err)
 	}
 	p.look("what weir submit says", []byte(a.out+a.err))
+	p.privateBase(host+"/team/app:1", file)
+}
+
+// privateBase uses an image that demands a login as a base.
+func (p *proof) privateBase(image, login string) {
+	p.t.Helper()
+	spec := filepath.Join(p.shared, "private.spec")
+	p.must(os.WriteFile(spec, []byte("((from "+image+") (shell /bin/sh -c) (run (shell \"echo on private\")))"), 0o600))
+	for _, kind := range [][]string{{"--obuilder", spec}, {"--image", image, "--", "echo", "on private"}} {
+		argv := []string{"submit", "--pool", "vault"}
+		p.refused(p.begin(p.ci, append(argv, kind...)...).wait(), 1, "the registry refuses access")
+		a := p.begin(p.ci, append(append(argv, "--secret", "docker-config:"+login), kind...)...).wait()
+		p.says(a, "\non private\n")
+		p.look("what weir submit says", []byte(a.out+a.err))
+	}
 }
