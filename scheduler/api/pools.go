@@ -73,7 +73,7 @@ func (s *Server) UpdatePool(ctx context.Context, req *pb.UpdatePoolRequest) (*pb
 			return nil, err
 		}
 		update := &pb.Command_UpdatePool{UpdatePool: &pb.UpdatePool{Name: req.Name, Config: learning(config), Base: old.Config}}
-		_, err = s.propose(ctx, &pb.Command{MinLevel: updateLevel, Op: update})
+		_, err = s.propose(ctx, &pb.Command{MinLevel: max(updateLevel, createLevel(config)), Op: update})
 		switch {
 		case err == nil:
 			return s.localPool(req.Name)
@@ -96,6 +96,8 @@ func changed(old *pb.PoolConfig, req *pb.UpdatePoolRequest) (*pb.PoolConfig, err
 
 func createLevel(config *pb.PoolConfig) uint32 {
 	switch {
+	case config.GetMaxRunning() != 0, config.GetMaxRunningPerClient() != 0, config.GetWideAfterMs() != 0:
+		return permitLevel
 	case config.GetWaitLimitMs() != 0, config.GetMaxUrgentPerHour() != 0:
 		return patienceLevel
 	case config.GetRecipient() != "":

@@ -28,7 +28,7 @@ func TestPoolsLearnAndStealByDefault(t *testing.T) {
 			t.Errorf("%v: learns: %v, steals: %v; want %v, %v", c.given, got.Learn, got.Steal, c.learn, c.steal)
 		}
 	}
-	if needs := max(learningLevel, updateLevel, pauseLevel, sealedLevel, patienceLevel); fsm.FeatureLevel < needs {
+	if needs := max(learningLevel, updateLevel, pauseLevel, sealedLevel, patienceLevel, permitLevel); fsm.FeatureLevel < needs {
 		t.Errorf("this binary has feature level %d, and its commands need %d", fsm.FeatureLevel, needs)
 	}
 }

@@ -20,7 +20,7 @@ import (
 // Leader is the work that only the leader does.
 type Leader interface {
 	Serve(stream lead.SessionStream, hello *pb.WorkerHello, by lead.Caller) error
-	Suggest(pool, client string, spec *pb.JobSpec) (worker string, release func(granted bool))
+	Suggest(pool, client string, spec *pb.JobSpec) (worker string, leashMs int64, release func(granted bool))
 	Workers(pool string) []*pb.Worker
 	ShowPool(name string, limit int) (*pb.PoolView, error)
 	ShowWorker(pool, name string, limit int) (*pb.WorkerView, error)

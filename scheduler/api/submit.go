@@ -59,13 +59,15 @@ func (s *Server) prepare(id auth.Identity, req *pb.SubmitRequest) (submission, e
 		return submission{}, err
 	}
 	slots := max(req.Spec.Slots, 1)
-	worker, release := s.Leader.Suggest(req.Pool, client, req.Spec)
+	worker, leash, release := s.Leader.Suggest(req.Pool, client, req.Spec)
 	return submission{
 		release: release,
-		command: &pb.Command{MinLevel: submitLevel(req.Spec), Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
+		command: &pb.Command{MinLevel: submitLevel(req.Spec), Actor: onBehalf(id), Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
 			Client: client, Pool: req.Pool, Key: req.Key, Spec: spec, SpecSha256: digest[:],
 			CacheHint: req.Spec.CacheHint, Urgent: req.Spec.Urgent, Slots: slots, Labels: req.Spec.Labels,
 			GrantTo: worker, Sealed: req.Spec.Sealed.GetBox(), WaitLimitMs: req.Spec.WaitLimitMs,
+			Concurrency: req.Spec.Concurrency, Priority: req.Spec.Priority, RetryExitCodes: req.Spec.RetryExitCodes,
+			LeashMs: leash, SlidingHour: req.Spec.Urgent,
 		}}},
 	}, nil
 }
@@ -76,6 +78,8 @@ const sealedLevel = 3
 
 func submitLevel(spec *pb.JobSpec) uint32 {
 	switch {
+	case spec.Concurrency != nil, spec.Priority != 0, len(spec.RetryExitCodes) > 0, spec.Urgent:
+		return permitLevel
 	case spec.WaitLimitMs != 0:
 		return patienceLevel
 	case spec.Sealed != nil:
@@ -83,6 +87,11 @@ func submitLevel(spec *pb.JobSpec) uint32 {
 	}
 	return 0
 }
+
+// permitLevel is the feature level from which jobs have concurrency keys, priorities
+// and exit codes to retry after, pools and clients limits on running jobs, and urgent
+// jobs are counted in any hour.
+const permitLevel = 4
 
 // patienceLevel is the feature level from which waiting, and urgent jobs, can be
 // limited.
@@ -100,6 +109,14 @@ func digestOf(spec *pb.JobSpec, marshalled []byte) (sum [sha256.Size]byte, err e
 		}
 	}
 	return sha256.Sum256(marshalled), nil
+}
+
+// onBehalf is who submits in a client's place, for the audit; nil: the client itself.
+func onBehalf(id auth.Identity) *pb.Actor {
+	if id.Kind == auth.Submit {
+		return nil
+	}
+	return id.Actor()
 }
 
 func checkSubmit(req *pb.SubmitRequest) error {

@@ -132,6 +132,18 @@ func checkNeeds(s *pb.JobSpec) error {
 	if err := fsm.ValidateHint(s.CacheHint); err != nil {
 		return invalid("%v", err)
 	}
+	if err := fsm.ValidateConcurrency(s.Concurrency.GetKey(), s.Concurrency.GetMost()); err != nil {
+		return invalid("%v", err)
+	}
+	if s.Concurrency != nil && s.Concurrency.Key == "" {
+		return invalid("the job has a concurrency without a key")
+	}
+	if s.Priority > fsm.MaxPriority {
+		return invalid("priority %d is out of range: 0 to %d", s.Priority, fsm.MaxPriority)
+	}
+	if err := fsm.ValidateRetryExits(s.RetryExitCodes); err != nil {
+		return invalid("%v", err)
+	}
 	if err := fsm.ValidateLabels(s.Labels); err != nil {
 		return invalid("%v", err)
 	}

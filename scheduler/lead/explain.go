@@ -53,7 +53,7 @@ func (t *term) explainQueued(j *fsm.Job, ahead int) (why string, details []strin
 		return "its pool " + p.pause.Words(), nil
 	}
 	r := p.plan.Explain(j.ID, ahead)
-	return r.Why, r.Details
+	return r.Why, append(r.Details, t.keyHolders(j)...)
 }
 
 func (t *term) explainRunning(j *fsm.Job) (why string, details []string) {

@@ -17,7 +17,14 @@ import (
 // proposeGrant proposes a decision. The planner counts it as made until the loop
 // has noted what became of it.
 func (t *term) proposeGrant(p *pool, g plan.Grant) {
-	c := &pb.Command{Op: &pb.Command_GrantLease{GrantLease: &pb.GrantLease{Job: uint64(g.Job), Worker: g.Worker}}}
+	grant := &pb.GrantLease{Job: uint64(g.Job), Worker: g.Worker, InPlaceOf: uint64(g.InPlaceOf)}
+	c := &pb.Command{Op: &pb.Command_GrantLease{GrantLease: grant}}
+	if g.Leash {
+		grant.LeashMs = p.leash()
+	}
+	if g.Leash || g.InPlaceOf != 0 {
+		c.MinLevel = permitLevel
+	}
 	t.store.ProposeAsync(c, func(_ fsm.Result, err error) {
 		t.notes.add(note{pool: p, job: g.Job, worker: g.Worker, err: err})
 	})
@@ -72,21 +79,26 @@ func (t *term) readmit() {
 }
 
 // suggest decides on the grant that rides with a submit.
-func (t *term) suggest(name, client string, spec *pb.JobSpec) (worker string, release func(bool)) {
+func (t *term) suggest(name, client string, spec *pb.JobSpec) (worker string, leashMs int64, release func(bool)) {
 	select {
 	case <-t.ready:
 	default: // the plan is being made
-		return "", func(bool) {}
+		return "", 0, func(bool) {}
 	}
-	need := plan.Need{Kind: jobkind.Of(spec), Slots: max(spec.Slots, 1), Labels: labelsOf(spec.Labels), Key: spec.Sealed.GetKey()}
+	need := plan.Need{Kind: jobkind.Of(spec), Slots: max(spec.Slots, 1), Labels: labelsOf(spec.Labels), Key: spec.Sealed.GetKey(), Leash: spec.Concurrency != nil}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, ok := t.pools[name]
 	if !ok {
-		return "", func(bool) {}
+		return "", 0, func(bool) {}
 	}
-	s := p.plan.Suggest(client, spec.CacheHint, need)
-	return s.Worker(), func(bool) { t.notes.add(note{pool: p, suggestion: s}) }
+	s := p.plan.Suggest(plan.Job{
+		Client: client, Hint: spec.CacheHint, Need: need, Concurrency: spec.Concurrency.GetKey(), AtMost: spec.Concurrency.GetMost(),
+	})
+	if need.Leash {
+		leashMs = p.leash()
+	}
+	return s.Worker(), leashMs, func(bool) { t.notes.add(note{pool: p, suggestion: s}) }
 }
 
 func labelsOf(labels []*pb.Label) []fsm.Label {
@@ -114,6 +126,7 @@ func grantOf(j *fsm.Job, a *fsm.Attempt, l fsm.Limits) *pb.Grant {
 	return &pb.Grant{
 		Lease: uint64(a.Lease), Job: uint64(j.ID), Attempt: uint32(a.No), Spec: j.Spec, Pool: j.Pool,
 		TimeLimitMs: timeLimit, LogLimitBytes: logLimit, Cached: a.Cached, Sealed: j.Sealed,
+		LeashMs: a.Leash,
 	}
 }
 

@@ -98,7 +98,7 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 		return nil, err
 	}
 	m.pause = w.Pause
-	p.plan.Join(plan.Worker{Name: s.name, Slots: w.Slots, Labels: w.Labels, Kinds: g.hello.Kinds, Keys: g.hello.Keys, Inactive: s.inactive()})
+	p.plan.Join(plan.Worker{Name: s.name, Slots: w.Slots, Labels: w.Labels, Kinds: g.hello.Kinds, Keys: g.hello.Keys, Leashes: g.hello.FeatureLevel >= permitLevel, Inactive: s.inactive()})
 	t.notes.poke()
 	s.start(stream)
 	t.log.Info("worker connected", "pool", p.name, "worker", s.name, "remote", g.by.Remote, "relayed-by", g.by.RelayedBy,

@@ -60,7 +60,10 @@ func TestOddOutcome(t *testing.T) {
 func TestSuggestion(t *testing.T) {
 	c := newCluster(t, quick)
 	w := c.connect(hello("w", 2))
-	suggest := func() (string, func(bool)) { return c.leader.Suggest("p", "ci", new(pb.JobSpec)) }
+	suggest := func() (string, func(bool)) {
+		worker, _, release := c.leader.Suggest("p", "ci", new(pb.JobSpec))
+		return worker, release
+	}
 	first, release := suggest()
 	second, refused := suggest()
 	third, none := suggest()
@@ -83,7 +86,7 @@ func TestSuggestion(t *testing.T) {
 	} else {
 		release(false)
 	}
-	if worker, _ := c.leader.Suggest("no such pool", "ci", new(pb.JobSpec)); worker != "" {
+	if worker, _, _ := c.leader.Suggest("no such pool", "ci", new(pb.JobSpec)); worker != "" {
 		t.Errorf("suggested %q for a pool that is not there", worker)
 	}
 }

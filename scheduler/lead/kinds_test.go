@@ -18,7 +18,7 @@ func TestAWorkerGetsOnlyTheKindsThatItTakes(t *testing.T) {
 		return c.connect(h)
 	}
 	boxes := takes("boxes", "obuilder")
-	if worker, release := c.leader.Suggest("p", "ci", command); worker != "" {
+	if worker, _, release := c.leader.Suggest("p", "ci", command); worker != "" {
 		t.Errorf("a command job would ride to %q", worker)
 	} else {
 		release(false)

@@ -123,13 +123,13 @@ func (l *Leader) Serve(stream SessionStream, hello *pb.WorkerHello, by Caller) e
 
 // Suggest names the worker that a client's new job would start on at once, if
 // there is one and no job before it could take the slot; the grant can ride in
-// the submit's own command. The worker's slots stay taken until release is
-// called, which must happen once the outcome of the submit is known, also when no
-// worker was named.
-func (l *Leader) Suggest(pool, client string, spec *pb.JobSpec) (worker string, release func(granted bool)) {
+// the submit's own command, with the leash of a job that has a concurrency key. The
+// worker's slots stay taken until release is called, which must happen once the
+// outcome of the submit is known, also when no worker was named.
+func (l *Leader) Suggest(pool, client string, spec *pb.JobSpec) (worker string, leashMs int64, release func(granted bool)) {
 	t, err := l.current()
 	if err != nil {
-		return "", func(bool) {}
+		return "", 0, func(bool) {}
 	}
 	return t.suggest(pool, client, spec)
 }

@@ -134,7 +134,7 @@ func (c *cluster) pump(jobs, inFlight int) {
 	go func() {
 		for range jobs {
 			room <- struct{}{}
-			worker, release := c.leader.Suggest("p", "ci", new(pb.JobSpec))
+			worker, _, release := c.leader.Suggest("p", "ci", new(pb.JobSpec))
 			c.store.ProposeAsync(submit(&pb.JobSpec{}, worker), func(r fsm.Result, err error) {
 				release(r.Lease != 0)
 				if err != nil {

@@ -116,6 +116,13 @@ func (t *term) happened(e fsm.Event, f fact) {
 	case fsm.CapabilityRevoked:
 		t.dismiss(e.Capability)
 		return
+	case fsm.ClientChanged:
+		for _, p := range t.pools {
+			p.plan.Follow(e, f.Fact)
+		}
+		return
+	case fsm.PermitFreed:
+		delete(t.held, e.Lease)
 	}
 	p, ok := t.pools[e.Pool]
 	if !ok {
@@ -174,6 +181,7 @@ func (t *term) ended(p *pool, e fsm.Event, f fact) {
 		delete(m.leases, e.Lease)
 	}
 	if f.Attempt != nil {
+		t.holdOn(f.Attempt)
 		t.metrics.ended(f.Attempt)
 	}
 	switch e.Outcome {

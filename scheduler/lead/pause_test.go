@@ -35,7 +35,7 @@ func TestAPausedWorkerStaysPaused(t *testing.T) {
 	idle := func(w *worker, when string) {
 		t.Helper()
 		c.round()
-		if worker, release := c.leader.Suggest("p", "ci", &pb.JobSpec{}); worker != "" {
+		if worker, _, release := c.leader.Suggest("p", "ci", &pb.JobSpec{}); worker != "" {
 			t.Errorf("%s: a job would ride to %q", when, worker)
 		} else {
 			release(false)

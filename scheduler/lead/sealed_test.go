@@ -20,7 +20,7 @@ func TestASealedJobGoesToAWorkerThatHoldsTheKey(t *testing.T) {
 		return c.connect(h)
 	}
 	other := holds("other", "k1")
-	if worker, release := c.leader.Suggest("p", "ci", sealed); worker != "" {
+	if worker, _, release := c.leader.Suggest("p", "ci", sealed); worker != "" {
 		t.Errorf("a sealed job would ride to %q", worker)
 	} else {
 		release(false)

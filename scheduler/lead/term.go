@@ -35,6 +35,9 @@ type term struct {
 	ticking   bool                   // a Tick is on its way
 	transfers bool                   // the office is being handed over
 	excluded  []exclusion            // workers whose grant was refused
+	// held are the leases that are over and still take their concurrency key, and until when.
+	held map[fsm.LeaseID]time.Duration
+
 	sessionNo uint64
 }
 
@@ -42,7 +45,7 @@ func newTerm(l *Leader, office context.Context) *term {
 	return &term{
 		Leader: l, office: office, number: l.store.Node().Status().Term, begun: time.Now(),
 		ready: make(chan struct{}), notes: newNotes(),
-		pools: map[string]*pool{}, doors: map[door]chan struct{}{},
+		pools: map[string]*pool{}, doors: map[door]chan struct{}{}, held: map[fsm.LeaseID]time.Duration{},
 	}
 }
 
@@ -53,7 +56,8 @@ func (t *term) elapsed() time.Duration { return time.Since(t.begun) }
 func (t *term) run() error {
 	t.events = t.store.Subscribe("leader",
 		fsm.JobQueued, fsm.JobBackoff, fsm.LeaseGranted, fsm.CancelRequested, fsm.AttemptEnded, fsm.JobSettled,
-		fsm.WorkerRegistered, fsm.WorkerForgotten, fsm.WorkerPaused, fsm.PoolChanged, fsm.PoolDeleted, fsm.CapabilityRevoked)
+		fsm.WorkerRegistered, fsm.WorkerForgotten, fsm.WorkerPaused, fsm.PoolChanged, fsm.PoolDeleted, fsm.CapabilityRevoked,
+		fsm.JobMoved, fsm.PermitFreed, fsm.ClientChanged)
 	defer t.events.Close()
 	t.load()
 	close(t.ready)
@@ -78,6 +82,7 @@ func (t *term) load() {
 	for p := range s.Pools() {
 		t.loadPool(s, p)
 	}
+	t.holdAll(s)
 	t.due = s.Due()
 }
 

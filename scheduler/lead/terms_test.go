@@ -20,7 +20,7 @@ func TestFailoverKeepsLeases(t *testing.T) {
 	if err := w.awaitEnd(); !errors.Is(err, raftnode.ErrNotLeader) {
 		t.Errorf("the session ended: %v", err)
 	}
-	if worker, _ := c.leader.Suggest("p", "ci", new(pb.JobSpec)); worker != "" {
+	if worker, _, _ := c.leader.Suggest("p", "ci", new(pb.JobSpec)); worker != "" {
 		t.Errorf("out of office, %q was suggested", worker)
 	}
 	if err := c.dial(hello("w", 2), Caller{}).awaitEnd(); !errors.Is(err, raftnode.ErrNotLeader) {

@@ -46,6 +46,7 @@ func (t *term) upkeep() {
 	}
 	t.looked = now
 	t.readmit()
+	t.freePermits(now)
 	for _, p := range t.pools {
 		p.plan.Advance(t.store.Now())
 		t.judge(p, now)

@@ -18,10 +18,12 @@ type class struct {
 	kind   string
 	slots  int
 	labels []fsm.Label
+	leash  bool
 	sealed string // id of the key that a worker must hold; empty: none
 	jobs   int    // in whatever place
 
 	waiting  *btree.BTreeG[*job]
+	raised   *btree.BTreeG[*job] // those of waiting that have a priority
 	claiming *btree.BTreeG[*job]
 
 	// Of the idle workers that fit: those with enough free slots, those with too
@@ -45,8 +47,8 @@ func (p *Pool) classOf(n Need) *class {
 		p.sweep()
 	}
 	c := &class{
-		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels, sealed: n.Key,
-		waiting: newTree(before), claiming: newTree(before),
+		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels, sealed: n.Key, leash: n.Leash,
+		waiting: newTree(before), raised: newTree(raisedLess), claiming: newTree(before),
 		able: newTree(waitedLonger), partial: newTree(waitedLonger),
 	}
 	p.classes[key] = c
@@ -78,7 +80,7 @@ func (p *Pool) sweep() {
 
 // fits says whether the worker could run the class's jobs with all slots free.
 func (c *class) fits(w *worker) bool {
-	return w.connected && c.slots <= w.slots && c.isTaken(w) && c.canOpen(w) && c.hasLabels(w)
+	return w.connected && c.slots <= w.slots && c.isTaken(w) && c.canOpen(w) && c.hasLabels(w) && c.isLeashed(w)
 }
 
 // isTaken says whether the worker takes jobs of the class's kind.
@@ -90,6 +92,9 @@ func (c *class) isTaken(w *worker) bool {
 func (c *class) canOpen(w *worker) bool {
 	return c.sealed == "" || slices.Contains(w.keys, c.sealed)
 }
+
+// isLeashed says whether the worker kills jobs with a concurrency key in time.
+func (c *class) isLeashed(w *worker) bool { return !c.leash || w.leashes }
 
 // hasLabels says whether the worker has all of the class's labels.
 func (c *class) hasLabels(w *worker) bool {

@@ -26,6 +26,8 @@ func (p *Pool) Explain(id fsm.JobID, ahead int) Reason {
 		return Reason{Why: fmt.Sprintf("worker %q is about to get it", j.worker.name)}
 	case reserved:
 		return p.explainReserved(j)
+	case gated:
+		return p.explainGate(j)
 	case claiming:
 		return Reason{Why: fmt.Sprintf("it needs %s of one worker: %q starts nothing behind it until it has them, and has %d free now",
 			slotCount(j.slots()), j.worker.name, max(j.worker.free(), 0))}
@@ -50,6 +52,43 @@ func (p *Pool) explainReserved(j *job) Reason {
 	}}
 }
 
+// explainGate says which limit on running jobs keeps a job back.
+func (p *Pool) explainGate(j *job) Reason {
+	for s := stages - 1; s >= 0; s-- {
+		l := j.lanes[s]
+		if l == nil {
+			continue
+		}
+		for _, g := range l.gates {
+			if g.room() == 0 {
+				return Reason{Why: p.explainShut(j, s, g)}
+			}
+		}
+		if s == keyStage {
+			return Reason{Why: fmt.Sprintf("other jobs with its concurrency key %q go first", j.key)}
+		}
+		return Reason{Why: fmt.Sprintf("other jobs of client %s go first", j.client)}
+	}
+	return Reason{Why: "it is about to be planned"}
+}
+
+func (p *Pool) explainShut(j *job, stage int, g *gate) string {
+	switch {
+	case stage == keyStage:
+		return fmt.Sprintf("its concurrency key %q lets %s run at once, and %s it", j.key, jobCount(g.most), takes(g.used()))
+	case g == p.all:
+		return fmt.Sprintf("its pool lets %s run at once, and so many run (max_running)", jobCount(g.most))
+	}
+	return fmt.Sprintf("client %s may run %s at once in this pool, and runs so many", j.client, jobCount(g.most))
+}
+
+func takes(n int) string {
+	if n == 1 {
+		return "1 takes"
+	}
+	return fmt.Sprintf("%d take", n)
+}
+
 // fitting returns the active workers that can run the class's jobs, or why there
 // are none.
 func (p *Pool) fitting(c *class) (fit []*worker, why string) {
@@ -68,6 +107,9 @@ func (p *Pool) fitting(c *class) (fit []*worker, why string) {
 			continue
 		}
 		willing = append(willing, w)
+		if !c.isLeashed(w) {
+			continue
+		}
 		if c.hasLabels(w) {
 			able = append(able, w)
 		}
@@ -77,6 +119,8 @@ func (p *Pool) fitting(c *class) (fit []*worker, why string) {
 		return nil, "no worker of the pool is connected"
 	case takers == 0:
 		return nil, fmt.Sprintf("no connected worker of the pool takes %s jobs", c.kind)
+	case c.leash && len(able) == 0 && !slices.ContainsFunc(willing, c.isLeashed):
+		return nil, "no connected worker of the pool can run jobs with a concurrency key: upgrade the workers"
 	case len(willing) == 0:
 		return nil, fmt.Sprintf("no connected worker of the pool holds key %s, to which its secrets are sealed", c.sealed)
 	case len(able) == 0:

@@ -14,15 +14,18 @@ import (
 type Fact struct {
 	Job     *fsm.Job
 	Attempt *fsm.Attempt
+	Client  *fsm.Client
 }
 
 // FactOf looks up the subject of an event.
 func FactOf(s *fsm.State, e *fsm.Event) (f Fact) {
 	switch e.Kind {
-	case fsm.JobQueued, fsm.JobBackoff:
+	case fsm.JobQueued, fsm.JobBackoff, fsm.JobMoved:
 		f.Job, _ = s.Job(e.Job)
-	case fsm.LeaseGranted, fsm.AttemptEnded, fsm.CancelRequested:
+	case fsm.LeaseGranted, fsm.AttemptEnded, fsm.CancelRequested, fsm.PermitFreed:
 		f.Job, f.Attempt, _ = s.Attempt(e.Lease)
+	case fsm.ClientChanged:
+		f.Client, _ = s.Client(e.Client)
 	}
 	return f
 }
@@ -44,7 +47,18 @@ func (p *Pool) Follow(e fsm.Event, f Fact) {
 			p.Remove(e.Job) // it is over already
 		}
 	case fsm.AttemptEnded:
+		if f.Attempt != nil && f.Attempt.Held {
+			p.Keep(e.Lease, f.Job.Concurrency, f.Job.AtMost)
+		}
 		p.Release(e.Lease)
+	case fsm.PermitFreed:
+		p.Free(e.Lease)
+	case fsm.JobMoved:
+		if f.Job != nil {
+			p.Move(e.Job, f.Job.FairStart)
+		}
+	case fsm.ClientChanged:
+		p.SetClientLimit(e.Client, limitOf(f.Client))
 	case fsm.JobSettled:
 		p.Remove(e.Job)
 	}
@@ -54,6 +68,9 @@ func (p *Pool) Follow(e fsm.Event, f Fact) {
 // Resume.
 func (p *Pool) Rebuild(s *fsm.State, pool *fsm.Pool) {
 	p.Reset()
+	for c := range s.Clients() {
+		p.SetClientLimit(c.Name, c.MaxRunning)
+	}
 	p.Load(pool.Queued, func(yield func(Job) bool) {
 		for j := range s.Queue(pool.Name) {
 			if !yield(JobOf(j)) {
@@ -64,6 +81,18 @@ func (p *Pool) Rebuild(s *fsm.State, pool *fsm.Pool) {
 	for j := range s.Leases(pool.Name) {
 		p.Hold(leaseOf(j, j.Last()))
 	}
+	for j, a := range s.Holds() {
+		if j.Pool == pool.Name {
+			p.Keep(a.Lease, j.Concurrency, j.AtMost)
+		}
+	}
+}
+
+func limitOf(c *fsm.Client) int {
+	if c == nil {
+		return 0
+	}
+	return c.MaxRunning
 }
 
 // StillWaits says whether a job whose grant was refused is in the backlog yet.
@@ -76,7 +105,8 @@ func StillWaits(s *fsm.State, id fsm.JobID) bool {
 func JobOf(j *fsm.Job) Job {
 	return Job{
 		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Client: j.Client, Hint: j.Hint,
-		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels, Key: keyOf(j)},
+		Priority: j.Priority, Concurrency: j.Concurrency, AtMost: j.AtMost,
+		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels, Key: keyOf(j), Leash: j.Concurrency != ""},
 	}
 }
 
@@ -91,12 +121,14 @@ func keyOf(j *fsm.Job) string {
 func leaseOf(j *fsm.Job, a *fsm.Attempt) Lease {
 	return Lease{
 		ID: a.Lease, Job: j.ID, Worker: a.Worker, Slots: j.Slots, Client: j.Client, Hint: j.Hint,
-		Started: a.Started, Cached: a.Cached,
+		Started: a.Started, Cached: a.Cached, Key: j.Concurrency, AtMost: j.AtMost,
 	}
 }
 
 // PolicyOf is what a pool's configuration chooses.
-func PolicyOf(l fsm.Limits) Policy { return Policy{Steal: l.Steal} }
+func PolicyOf(l fsm.Limits) Policy {
+	return Policy{Steal: l.Steal, MaxRunning: l.MaxRunning, MaxRunningPerClient: l.MaxRunningPerClient}
+}
 
 // LookUp answers as a Book from the state.
 func LookUp(s *fsm.State, pool, client, hint string) (workers []string, costs Costs) {

@@ -10,13 +10,17 @@ import (
 func (p *Pool) grant(w *worker, j *job) {
 	claimant := j.worker
 	p.unlink(j)
+	for s := range stages {
+		p.leave(j, s)
+	}
+	p.pass(j.client, j.key, j.most, func(g *gate) { g.pending++ })
 	if claimant != nil && claimant != w {
 		p.stir(claimant)
 	}
 	j.place, j.worker = granted, w
 	p.queued--
 	p.occupy(w, j.hint, j.slots())
-	p.grants = append(p.grants, Grant{Job: j.id, Worker: w.name})
+	p.grants = append(p.grants, Grant{Job: j.id, Worker: w.name, InPlaceOf: j.inPlaceOf, Leash: j.class.leash})
 }
 
 // occupy takes slots for something that is on its way, and counts the worker as
@@ -58,11 +62,12 @@ func (p *Pool) Settle(id fsm.JobID, waits bool) {
 		return
 	}
 	w := j.worker
-	j.place, j.worker = nowhere, nil
+	j.place, j.worker, j.inPlaceOf = nowhere, nil, 0
 	p.queued++
+	p.pass(j.client, j.key, j.most, func(g *gate) { g.pending-- })
 	p.vacate(w, j.hint, j.slots())
 	if waits {
-		p.arrive(j)
+		p.enter(j)
 	} else {
 		p.forget(j)
 	}
@@ -75,6 +80,9 @@ type Suggestion struct {
 	worker *worker
 	hint   string
 	slots  int
+	client string
+	key    string // of concurrency
+	most   int
 }
 
 // Worker is the one to grant to, or empty.
@@ -89,25 +97,32 @@ func (s *Suggestion) Worker() string {
 // if the job would start at once, and if every submit before it that is still on
 // its way without a worker could have a slot too. The decision stands until
 // Withdraw.
-func (p *Pool) Suggest(client, hint string, n Need) *Suggestion {
-	s := &Suggestion{hint: hint, slots: n.slots()}
-	c := p.classOf(n)
-	if s.worker = p.suggested(client, hint, c); s.worker == nil {
+func (p *Pool) Suggest(j Job) *Suggestion {
+	s := &Suggestion{hint: j.Hint, slots: j.Need.slots(), client: j.Client, key: j.Concurrency, most: int(j.AtMost)}
+	c := p.classOf(j.Need)
+	if s.worker = p.suggested(j, c); s.worker == nil {
 		p.unplaced += s.slots
 		return s
 	}
 	p.rouse(s.worker)
-	p.occupy(s.worker, hint, s.slots)
+	p.occupy(s.worker, s.hint, s.slots)
+	p.pass(s.client, s.key, s.most, func(g *gate) { g.pending++ })
 	p.stir(s.worker)
 	p.run()
 	return s
 }
 
-func (p *Pool) suggested(client, hint string, c *class) *worker {
+func (p *Pool) suggested(j Job, c *class) *worker {
+	for _, g := range p.gatesOf(j.Client, j.Concurrency, int(j.AtMost)) {
+		if g.room() == 0 {
+			return nil
+		}
+	}
+	p.dropGate(j.Client, j.Concurrency)
 	if c.free-p.unplaced < c.slots {
 		return nil
 	}
-	if w, _ := p.preferred(client, hint, c); w != nil {
+	if w, _ := p.preferred(j.Client, j.Hint, c); w != nil {
 		if w.idle && w.idleFree >= c.slots {
 			return w
 		}
@@ -123,6 +138,7 @@ func (p *Pool) Withdraw(s *Suggestion) {
 		p.unplaced -= s.slots
 		return
 	}
+	p.pass(s.client, s.key, s.most, func(g *gate) { g.pending-- })
 	p.vacate(s.worker, s.hint, s.slots)
 	p.run()
 }

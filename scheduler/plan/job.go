@@ -12,6 +12,7 @@ type Need struct {
 	Slots  uint32      // at least 1
 	Labels []fsm.Label // all of them; sorted by name
 	Key    string      // id of the key that its secrets are sealed to; empty: it has none
+	Leash  bool        // its worker must kill it when contact is lost, as it has a concurrency key
 }
 
 // Job is what a decision must know of a queued job.
@@ -21,7 +22,11 @@ type Job struct {
 	FairStart int64 // ms
 	Client    string
 	Hint      string // cache hint; empty: none
+	Priority  uint32 // among its client's jobs
 	Need      Need
+
+	Concurrency string // key; empty: none
+	AtMost      uint32 // jobs with that key run at once
 }
 
 // place says where a job lies.
@@ -30,6 +35,7 @@ type place uint8
 const (
 	nowhere  place = iota
 	waiting        // in the backlog
+	gated          // it waits for a limit on running jobs
 	claiming       // in the backlog, and a worker gathers free slots for it
 	reserved       // on one worker's own queue
 	granted        // proposed; the outcome is not known yet
@@ -45,6 +51,11 @@ type job struct {
 	cost      int64   // its part of the worker's workload, while reserved
 	place     place
 	urgent    bool
+	priority  uint32
+	key       string // of concurrency; empty: none
+	most      int
+	lanes     [stages]*lane
+	inPlaceOf fsm.JobID // it has traded places with this one; 0: with none
 }
 
 // before is the order of the backlog.
@@ -63,7 +74,7 @@ func (j *job) slots() int { return j.class.slots }
 
 // key names the class of all jobs with the same need.
 func (n Need) key() string {
-	if len(n.Labels) == 0 && n.Key == "" {
+	if len(n.Labels) == 0 && n.Key == "" && !n.Leash {
 		return n.Kind + "\x00" + strconv.Itoa(n.slots())
 	}
 	key := append([]byte(n.Kind), 0)
@@ -77,6 +88,9 @@ func (n Need) key() string {
 	if n.Key != "" {
 		key = append(key, "\x00\x00"...)
 		key = append(key, n.Key...)
+	}
+	if n.Leash {
+		key = append(key, "\x00\x00\x00"...)
 	}
 	return string(key)
 }

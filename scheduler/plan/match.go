@@ -40,7 +40,7 @@ func (p *Pool) ask(w *worker) {
 // queue, else the head of the backlog, unless that prefers another worker.
 func (p *Pool) next(w *worker) *job {
 	for {
-		own := first(w.reserved)
+		own := p.ownFirst(w)
 		if w.claim != nil {
 			if own != nil && before(own, w.claim) {
 				return own
@@ -75,7 +75,20 @@ func (p *Pool) head(w *worker) *job {
 			best = j
 		}
 	}
-	return best
+	return p.favoured(w, best)
+}
+
+// ownFirst is the first job of the worker's own queue.
+func (p *Pool) ownFirst(w *worker) *job {
+	own := first(w.reserved)
+	if own == nil || w.raised.Len() == 0 {
+		return own
+	}
+	if best := favourite(w.raised, own); best != nil {
+		p.trade(best, own)
+		return best
+	}
+	return own
 }
 
 // arrive puts a job into the backlog, or to a worker that is idle.
@@ -84,8 +97,7 @@ func (p *Pool) arrive(j *job) {
 	able, partial := first(c.able), first(c.partial)
 	switch {
 	case able == nil && partial == nil:
-		j.place = waiting
-		c.waiting.Set(j)
+		p.stay(j)
 	case p.prefer(j):
 	case able != nil:
 		_, costs := p.book.Look(j.client, j.hint)
@@ -138,7 +150,12 @@ func (p *Pool) preferred(client, hint string, c *class) (best *worker, cost int6
 
 func (p *Pool) reserve(w *worker, j *job, cost int64) {
 	j.place, j.worker, j.cost = reserved, w, cost
-	p.weigh(w, cost, func() { w.reserved.Set(j) })
+	p.weigh(w, cost, func() {
+		w.reserved.Set(j)
+		if j.priority > 0 {
+			w.raised.Set(j)
+		}
+	})
 	p.stir(w)
 }
 

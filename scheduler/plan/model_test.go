@@ -230,7 +230,7 @@ func (m *model) grant(w *modelWorker, j *modelJob) {
 	w.pending += j.Need.slots()
 	w.since = 0
 	m.warming = append(m.warming, warmth{j.Hint, w.Name})
-	m.grants = append(m.grants, Grant{j.ID, w.Name})
+	m.grants = append(m.grants, Grant{Job: j.ID, Worker: w.Name})
 }
 
 func (m *model) remove(id fsm.JobID) *modelJob {

@@ -31,12 +31,17 @@ type Policy struct {
 	// waiting would cost more than building here, and urgent jobs go before a
 	// worker's reserved ordinary ones.
 	Steal bool
+	// MaxRunning and MaxRunningPerClient bound the jobs that run at once; 0: no limit.
+	MaxRunning          int
+	MaxRunningPerClient int
 }
 
 // Grant is a decision: this worker runs this job.
 type Grant struct {
-	Job    fsm.JobID
-	Worker string
+	Job       fsm.JobID
+	Worker    string
+	InPlaceOf fsm.JobID // the job of the same client with which it trades places; 0: none
+	Leash     bool      // the worker must kill it when contact is lost
 }
 
 // Pool plans for one pool. It is told what happens and answers with grants. A
@@ -55,6 +60,16 @@ type Pool struct {
 	workers map[string]*worker
 	leases  map[fsm.LeaseID]*lease
 	warming map[string][]string // hint -> workers with a grant on its way
+
+	all     *gate            // of the pool
+	clients map[string]*gate // of those with jobs that run or wait at a gate
+	keys    map[string]*gate // by concurrency key
+	own     map[string]int   // limits of clients that have their own
+	lanes   map[laneKey]*lane
+	laneNo  uint64
+	kept    map[fsm.LeaseID]string // leases that are over and still take their key
+	raised  int                    // jobs with a priority
+	some    [3]*gate               // what gatesOf returns
 
 	paused   bool
 	asking   []*worker
@@ -75,12 +90,22 @@ func New(policy Policy, book Book) *Pool {
 		workers: map[string]*worker{},
 		leases:  map[fsm.LeaseID]*lease{},
 		warming: map[string][]string{},
+		all:     newGate(policy.MaxRunning),
+		clients: map[string]*gate{},
+		keys:    map[string]*gate{},
+		own:     map[string]int{},
+		lanes:   map[laneKey]*lane{},
+		kept:    map[fsm.LeaseID]string{},
 	}
 }
 
 // SetPolicy changes decisions to come.
 func (p *Pool) SetPolicy(policy Policy) {
+	limits := policy.MaxRunning != p.policy.MaxRunning || policy.MaxRunningPerClient != p.policy.MaxRunningPerClient
 	p.policy = policy
+	if limits {
+		p.regate()
+	}
 	p.loaded.Clear()
 	for _, w := range p.workers {
 		p.enlist(w)
@@ -114,14 +139,17 @@ func (p *Pool) Reset() {
 		w.held = nil
 		w.leased, w.workload, w.claim, w.asking = 0, 0, nil, false
 		w.reserved.Clear()
+		w.raised.Clear()
 		w.fits = nil
 	}
 	p.asking = nil
 	clear(p.leases)
+	p.resetGates()
 	p.classes = map[string]*class{}
 	p.queued = 0
 	for id, j := range p.jobs {
 		if j.place != granted {
+			p.unraise(j)
 			delete(p.jobs, id)
 		}
 	}
@@ -137,8 +165,7 @@ func (p *Pool) Load(n int, jobs iter.Seq[Job]) {
 	maps.Copy(p.jobs, old)
 	for j := range jobs {
 		if r := p.add(j); r != nil {
-			r.place = waiting
-			r.class.waiting.Load(r)
+			p.enter(r)
 		}
 	}
 }
@@ -146,7 +173,6 @@ func (p *Pool) Load(n int, jobs iter.Seq[Job]) {
 // Resume begins planning, after New or Reset.
 func (p *Pool) Resume() {
 	p.paused, p.asking = false, nil
-	idle := make([]*worker, 0, len(p.workers))
 	for _, w := range p.workers {
 		w.asking = false
 		w.fits = w.fits[:0]
@@ -155,21 +181,40 @@ func (p *Pool) Resume() {
 				w.fits = append(w.fits, c)
 			}
 		}
-		idle = append(idle, w)
 	}
-	slices.SortFunc(idle, func(a, b *worker) int {
-		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.name, b.name))
-	})
-	for _, w := range idle {
+	p.openAll()
+	for _, w := range p.byTurn() {
 		p.stir(w)
 	}
 	p.run()
 }
 
+// byTurn are the workers, the one that has waited longest first.
+func (p *Pool) byTurn() []*worker {
+	return slices.SortedFunc(maps.Values(p.workers), func(a, b *worker) int {
+		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.name, b.name))
+	})
+}
+
+// resetGates forgets what waits at the gates and the leases that take room.
+func (p *Pool) resetGates() {
+	clear(p.lanes)
+	clear(p.kept)
+	for _, gates := range []map[string]*gate{p.clients, p.keys, {"": p.all}} {
+		for name, g := range gates {
+			g.leased = 0
+			g.lanes.Clear()
+			if g.used() == 0 && g != p.all {
+				delete(gates, name)
+			}
+		}
+	}
+}
+
 // Queue tells that a job waits. A job that is known already stays as it is.
 func (p *Pool) Queue(j Job) {
 	if r := p.add(j); r != nil {
-		p.arrive(r)
+		p.enter(r)
 		p.run()
 	}
 }
@@ -178,7 +223,11 @@ func (p *Pool) add(j Job) *job {
 	if _, ok := p.jobs[j.ID]; ok {
 		return nil
 	}
-	r := &job{id: j.ID, urgent: j.Urgent, fairStart: j.FairStart, client: j.Client, hint: j.Hint, class: p.classOf(j.Need)}
+	r := &job{id: j.ID, urgent: j.Urgent, fairStart: j.FairStart, client: j.Client, hint: j.Hint, class: p.classOf(j.Need),
+		priority: j.Priority, key: j.Concurrency, most: int(j.AtMost)}
+	if r.priority > 0 {
+		p.raised++
+	}
 	r.class.jobs++
 	p.jobs[j.ID] = r
 	p.queued++
@@ -194,6 +243,7 @@ func (p *Pool) Remove(id fsm.JobID) {
 	}
 	w := j.worker
 	p.unlink(j)
+	p.withdraw(j)
 	p.forget(j)
 	if w != nil {
 		p.stir(w)
@@ -205,6 +255,22 @@ func (p *Pool) forget(j *job) {
 	j.class.jobs--
 	delete(p.jobs, j.id)
 	p.queued--
+	p.unraise(j)
+}
+
+func (p *Pool) unraise(j *job) {
+	if j.priority > 0 {
+		p.raised--
+	}
+}
+
+// stay puts a job into the backlog.
+func (p *Pool) stay(j *job) {
+	j.place = waiting
+	j.class.waiting.Load(j)
+	if j.priority > 0 {
+		j.class.raised.Set(j)
+	}
 }
 
 // unlink takes a job from the queue on which it waits.
@@ -212,11 +278,15 @@ func (p *Pool) unlink(j *job) {
 	switch j.place {
 	case waiting:
 		j.class.waiting.Delete(j)
+		j.class.raised.Delete(j)
 	case claiming:
 		j.class.claiming.Delete(j)
 		j.worker.claim = nil
 	case reserved:
-		p.weigh(j.worker, -j.cost, func() { j.worker.reserved.Delete(j) })
+		p.weigh(j.worker, -j.cost, func() {
+			j.worker.reserved.Delete(j)
+			j.worker.raised.Delete(j)
+		})
 	}
 	j.place, j.worker, j.cost = nowhere, nil, 0
 }

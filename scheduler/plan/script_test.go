@@ -94,7 +94,11 @@ func (s *script) runBlock(commands string) string {
 		}
 		for _, g := range s.pool.Take() {
 			s.holder[g.Job] = g.Worker
-			out = append(out, fmt.Sprintf("grant %d -> %s", g.Job, g.Worker))
+			place := ""
+			if g.InPlaceOf != 0 {
+				place = fmt.Sprintf(" for %d", g.InPlaceOf)
+			}
+			out = append(out, fmt.Sprintf("grant %d -> %s%s", g.Job, g.Worker, place))
 		}
 	}
 	return strings.Join(out, "\n")
@@ -112,22 +116,28 @@ func (s *script) command(a args) string {
 	case "known":
 		s.known[a.subject()] = strings.Split(a.str("workers"), ",")
 	case "queue":
-		s.jobs[id] = Job{
-			ID: id, Urgent: a.has("urgent"), FairStart: int64(a.num("fair", 0)), Hint: a.str("hint"),
-			Need: a.need(),
-		}
+		s.jobs[id] = a.asJob(id)
 		s.pool.Queue(s.jobs[id])
 	case "cancel":
 		s.pool.Remove(id)
 	case "start": // the grant became a lease of the same number
-		s.pool.Hold(Lease{ID: fsm.LeaseID(id), Worker: s.holder[id], Job: id, Slots: s.jobs[id].Need.Slots})
+		s.pool.Hold(s.lease(id))
 		s.pool.Settle(id, false)
+	case "lost": // the lease is over, and takes its key
+		s.pool.Keep(fsm.LeaseID(id), s.jobs[id].Concurrency, s.jobs[id].AtMost)
+		s.pool.Release(fsm.LeaseID(id))
+	case "free":
+		s.pool.Free(fsm.LeaseID(id))
+	case "limits":
+		s.pool.SetPolicy(Policy{MaxRunning: a.num("pool", 0), MaxRunningPerClient: a.num("client", 0)})
+	case "client":
+		s.pool.SetClientLimit(a.subject(), a.num("most", 0))
 	case "end":
 		s.pool.Release(fsm.LeaseID(id))
 	case "refuse": // the grant was refused, and the job still waits
 		s.pool.Settle(id, true)
 	case "suggest":
-		s.suggestions[a.subject()] = s.pool.Suggest("", a.str("hint"), a.need())
+		s.suggestions[a.subject()] = s.pool.Suggest(a.asJob(0))
 		return fmt.Sprintf("suggest %s: %q", a.subject(), s.suggestions[a.subject()].Worker())
 	case "withdraw":
 		s.pool.Withdraw(s.suggestions[a.subject()])
@@ -144,6 +154,14 @@ func (s *script) command(a args) string {
 		s.t.Fatalf("unknown command %q", a.verb)
 	}
 	return ""
+}
+
+func (s *script) lease(id fsm.JobID) Lease {
+	j := s.jobs[id]
+	return Lease{
+		ID: fsm.LeaseID(id), Worker: s.holder[id], Job: id, Slots: j.Need.Slots, Client: j.Client,
+		Key: j.Concurrency, AtMost: j.AtMost,
+	}
 }
 
 func (s *script) show() string {
@@ -205,6 +223,13 @@ func (a args) num(name string, otherwise int) int {
 		return otherwise
 	}
 	return n
+}
+
+func (a args) asJob(id fsm.JobID) Job {
+	return Job{
+		ID: id, Urgent: a.has("urgent"), FairStart: int64(a.num("fair", 0)), Hint: a.str("hint"), Need: a.need(),
+		Client: a.str("client"), Priority: uint32(a.num("priority", 0)), Concurrency: a.str("key"), AtMost: uint32(a.num("most", 1)),
+	}
 }
 
 func (a args) need() Need {

@@ -101,7 +101,7 @@ func (w *twins) reload() {
 func (w *twins) suggest() {
 	w.nextID++
 	late := Job{ID: w.nextID, FairStart: 1 << 40, Hint: fmt.Sprint("h", w.random.IntN(4)), Need: w.need()}
-	got := w.pool.Suggest("", late.Hint, late.Need).Worker()
+	got := w.pool.Suggest(late).Worker()
 	w.model.queue(&modelJob{Job: late})
 	want := ""
 	if len(w.model.grants) > 0 {
@@ -263,6 +263,12 @@ func check(t *testing.T, p *Pool) {
 		t.Errorf("idle workers have %d free slots, counted as %d", free, p.idleFree)
 	}
 	queued := 0
+	for _, l := range p.lanes {
+		queued += l.shut.Len()
+		if l.open.Len() > l.room() {
+			t.Errorf("%d jobs of a lane are let through, and there is room for %d", l.open.Len(), l.room())
+		}
+	}
 	for _, c := range p.classes {
 		queued += c.waiting.Len() + c.claiming.Len()
 		able := 0

@@ -15,6 +15,7 @@ type Worker struct {
 	Labels   []fsm.Label
 	Kinds    []string // of the jobs that it takes; empty: all
 	Keys     []string // ids of the keys that it holds, for sealed secrets
+	Leashes  bool     // it kills jobs with a concurrency key when contact is lost
 	Inactive string   // why it takes no jobs, in the form "is draining"; empty: it does
 }
 
@@ -24,6 +25,7 @@ type worker struct {
 	labels    []fsm.Label
 	kinds     []string
 	keys      []string
+	leashes   bool
 	connected bool
 	inactive  string
 
@@ -32,6 +34,7 @@ type worker struct {
 	pending int // slots of grants and suggestions on their way
 
 	reserved *btree.BTreeG[*job] // its own queue
+	raised   *btree.BTreeG[*job] // those of it that have a priority
 	workload int64               // cost of the jobs on it, ms
 	claim    *job                // what it gathers free slots for
 	fits     []*class
@@ -52,7 +55,7 @@ func (p *Pool) Join(offer Worker) {
 	w := p.worker(offer.Name)
 	p.retire(w)
 	w.slots, w.labels, w.kinds, w.keys = int(offer.Slots), offer.Labels, offer.Kinds, offer.Keys
-	w.connected, w.inactive = true, offer.Inactive
+	w.leashes, w.connected, w.inactive = offer.Leashes, true, offer.Inactive
 	for _, c := range p.classes {
 		if c.fits(w) {
 			w.fits = append(w.fits, c)
@@ -98,8 +101,10 @@ type Lease struct {
 	Slots   uint32
 	Client  string
 	Hint    string
-	Started int64 // ms
-	Cached  bool  // the worker had the hint
+	Key     string // of concurrency; empty: none
+	AtMost  uint32 // jobs with that key run at once
+	Started int64  // ms
+	Cached  bool   // the worker had the hint
 }
 
 type lease struct {
@@ -108,6 +113,9 @@ type lease struct {
 	slots   int
 	started int64
 	takes   int64 // expected; 0: not known
+	client  string
+	key     string
+	most    int
 }
 
 // Hold tells that a job is leased to a worker, connected or not.
@@ -117,13 +125,17 @@ func (p *Pool) Hold(told Lease) {
 	}
 	p.Remove(told.Job)
 	w := p.worker(told.Worker)
-	l := &lease{worker: w, place: len(w.held), slots: int(max(told.Slots, 1)), started: told.Started}
+	l := &lease{
+		worker: w, place: len(w.held), slots: int(max(told.Slots, 1)), started: told.Started,
+		client: told.Client, key: told.Key, most: int(told.AtMost),
+	}
 	if p.policy.Steal {
 		l.takes = p.expected(told)
 	}
 	p.leases[told.ID] = l
 	w.held = append(w.held, l)
 	w.leased += l.slots
+	p.pass(l.client, l.key, l.most, func(g *gate) { g.leased++ })
 	p.stir(w)
 	p.run()
 }
@@ -150,6 +162,7 @@ func (p *Pool) Release(id fsm.LeaseID) {
 	held[len(held)-1] = nil
 	l.worker.held = held[:len(held)-1]
 	l.worker.leased -= l.slots
+	p.pass(l.client, l.key, l.most, func(g *gate) { g.leased-- })
 	p.forgetIfGone(l.worker)
 	p.stir(l.worker)
 	p.run()
@@ -159,7 +172,7 @@ func (p *Pool) Release(id fsm.LeaseID) {
 func (p *Pool) worker(name string) *worker {
 	w, ok := p.workers[name]
 	if !ok {
-		w = &worker{name: name, reserved: newTree(before)}
+		w = &worker{name: name, reserved: newTree(before), raised: newTree(raisedLess)}
 		p.workers[name] = w
 	}
 	return w

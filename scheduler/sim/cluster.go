@@ -113,6 +113,9 @@ type Submission struct {
 	Slots  uint32
 	Labels []*pb.Label
 	Takes  Takes
+
+	Concurrency *pb.Concurrency // nil: it may run beside any other
+	Priority    uint32
 }
 
 // spec stands for every job's description.
@@ -129,7 +132,10 @@ func (c *Cluster) Submit(s Submission) (fsm.JobID, error) {
 			return 0, err
 		}
 	}
-	suggestion := c.plan.Suggest(s.Client, s.Hint, plan.Need{Slots: max(s.Slots, 1), Labels: labelsOf(s.Labels)})
+	suggestion := c.plan.Suggest(plan.Job{
+		Client: s.Client, Hint: s.Hint, Concurrency: s.Concurrency.GetKey(), AtMost: s.Concurrency.GetMost(),
+		Need: plan.Need{Slots: max(s.Slots, 1), Labels: labelsOf(s.Labels), Leash: s.Concurrency != nil},
+	})
 	id := c.state.LastJob() + 1
 	if s.Takes != (Takes{}) {
 		c.takes[id] = s.Takes
@@ -137,6 +143,7 @@ func (c *Cluster) Submit(s Submission) (fsm.JobID, error) {
 	_, err := c.do(&pb.Command{Op: &pb.Command_SubmitJob{SubmitJob: &pb.SubmitJob{
 		Client: s.Client, Pool: Pool, Spec: spec, SpecSha256: specSHA256[:],
 		CacheHint: s.Hint, Urgent: s.Urgent, Slots: s.Slots, Labels: s.Labels, GrantTo: suggestion.Worker(),
+		Concurrency: s.Concurrency, Priority: s.Priority, LeashMs: c.leaseTTL().Milliseconds(),
 	}}})
 	c.plan.Withdraw(suggestion)
 	if err != nil {
@@ -201,6 +208,17 @@ func (c *Cluster) Failover() error {
 	return c.digest()
 }
 
+// killGrace is how long a worker may take to kill a build, as the leader has it.
+const killGrace = 5 * time.Second
+
+// freeLater frees the concurrency key of a lease that is over, once its worker must
+// have killed the build.
+func (c *Cluster) freeLater(lease fsm.LeaseID, a *fsm.Attempt) {
+	c.agenda.add(c.now+a.Leash+killGrace.Milliseconds(), func() error {
+		return c.command(&pb.Command{Op: &pb.Command_FreePermit{FreePermit: &pb.FreePermit{Lease: uint64(lease)}}})
+	})
+}
+
 // command applies a command and does all that follows from it.
 func (c *Cluster) command(cmd *pb.Command) error {
 	if _, err := c.do(cmd); err != nil {
@@ -250,6 +268,10 @@ func (c *Cluster) happened(e fsm.Event, f plan.Fact) {
 	case fsm.JobBackoff, fsm.JobQueued:
 		if f.Job != nil && f.Job.Due() != 0 {
 			c.wakeAt(f.Job.Due())
+		}
+	case fsm.AttemptEnded:
+		if f.Attempt != nil && f.Attempt.Held {
+			c.freeLater(e.Lease, f.Attempt)
 		}
 	case fsm.JobSettled:
 		c.settled(e.Job)
@@ -329,7 +351,9 @@ func (c *Cluster) watch() {
 // grant proposes a decision. No other command comes between it and what it was
 // made from, so the state never refuses it.
 func (c *Cluster) grant(g plan.Grant) error {
-	_, err := c.do(&pb.Command{Op: &pb.Command_GrantLease{GrantLease: &pb.GrantLease{Job: uint64(g.Job), Worker: g.Worker}}})
+	_, err := c.do(&pb.Command{Op: &pb.Command_GrantLease{GrantLease: &pb.GrantLease{
+		Job: uint64(g.Job), Worker: g.Worker, LeashMs: c.leaseTTL().Milliseconds(), InPlaceOf: uint64(g.InPlaceOf),
+	}}})
 	if err != nil {
 		return fmt.Errorf("the planner and the state differ: %w", err)
 	}

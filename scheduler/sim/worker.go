@@ -78,7 +78,7 @@ func (c *Cluster) Connect(name string, slots uint32, labels []*pb.Label) error {
 // join tells the planner of a connected worker.
 func (c *Cluster) join(w *worker) {
 	registered, _ := c.state.Worker(Pool, w.name)
-	c.plan.Join(plan.Worker{Name: w.name, Slots: registered.Slots, Labels: registered.Labels, Inactive: inactive(registered)})
+	c.plan.Join(plan.Worker{Name: w.name, Slots: registered.Slots, Labels: registered.Labels, Leashes: true, Inactive: inactive(registered)})
 }
 
 func inactive(w *fsm.Worker) string {
