@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -21,9 +22,9 @@ import (
 func (c *cluster) shipped(w *worker, n, size int) map[spool.ID]string {
 	c.t.Helper()
 	all := make(map[spool.ID]string)
-	for i := range n {
+	for range n {
 		l, id := w.log()
-		all[id] = strings.Repeat(fmt.Sprintf("%04d\n", i), size/5)
+		all[id] = hexText(uint64(id.Job), size)
 		write(c.t, l, all[id])
 		end(c.t, l)
 		c.finish(id, pb.OutcomeKind_OUTCOME_SUCCEEDED)
@@ -32,6 +33,15 @@ func (c *cluster) shipped(w *worker, n, size int) map[spool.ID]string {
 		c.t.Fatal(err)
 	}
 	return all
+}
+
+// hexText is text that cannot be packed.
+func hexText(seed uint64, size int) string {
+	r, b := rand.New(rand.NewPCG(seed, 0)), new(strings.Builder)
+	for b.Len() < size {
+		fmt.Fprintf(b, "%016x\n", r.Uint64())
+	}
+	return b.String()[:size]
 }
 
 // replace removes a node with its disk and starts an empty one, under a new id.

@@ -32,7 +32,7 @@ func (h *shipment) chunks(chunks []*pb.LogChunk) error {
 	deliveries := h.admit(chunks)
 	pieces := make([]logstore.Piece, len(deliveries))
 	for i, d := range deliveries {
-		pieces[i] = logstore.Piece{Key: d.flow.key, Offset: d.Offset, Data: d.Data}
+		pieces[i] = logstore.Piece{Key: d.flow.key, Offset: d.Offset, Data: d.Data, Packed: d.Packed}
 		if d.final != nil {
 			pieces[i].End = &logstore.End{Bytes: d.final.bytes, Digest: d.final.digest}
 		}

@@ -166,7 +166,7 @@ func (r *reader) stored(ctx context.Context, end int64) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if packed, n := r.recently(); packed != nil {
+		if packed, n := r.asPacked(end); packed != nil {
 			if err := r.send(nil, packed, n); err != nil {
 				return err
 			}
@@ -188,13 +188,22 @@ func (r *reader) stored(ctx context.Context, end int64) error {
 	return nil
 }
 
-// recently returns the packed piece at the reader's offset, if there is one in
-// memory.
-func (r *reader) recently() (packed []byte, n int64) {
-	if !r.packs || r.recent == nil {
+// asPacked returns the packed piece at the reader's offset, from memory or from
+// the store; nil where there is none, or the reader wants none.
+func (r *reader) asPacked(end int64) (packed []byte, n int64) {
+	if !r.packs {
 		return nil, 0
 	}
-	return r.recent(r.offset)
+	if r.recent != nil {
+		packed, n = r.recent(r.offset)
+	}
+	if packed == nil {
+		packed, n, _ = r.Disk.PackedAt(r.key(), r.offset) // ReadAt tells what is wrong
+	}
+	if r.offset+n > end {
+		return nil, 0
+	}
+	return packed, n
 }
 
 func (r *reader) sendPlain(data []byte) error {

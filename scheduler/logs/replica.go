@@ -83,7 +83,7 @@ func (r *receiver) put(pieces []*pb.LogReplica) error {
 		if err != nil {
 			return fmt.Errorf("copy of a log: job %d, attempt %d: %w", p.Job, p.Attempt, err)
 		}
-		parts[i] = logstore.Piece{Key: logstore.Key{Job: p.Job, Attempt: p.Attempt}, Offset: p.Offset, Data: data}
+		parts[i] = logstore.Piece{Key: logstore.Key{Job: p.Job, Attempt: p.Attempt}, Offset: p.Offset, Data: data, Packed: p.Packed}
 		if len(p.SealSha256) == len(logstore.Digest{}) {
 			parts[i].End = &logstore.End{Bytes: p.SealBytes, Digest: logstore.Digest(p.SealSha256)}
 		}

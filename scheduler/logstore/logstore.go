@@ -65,7 +65,8 @@ type Piece struct {
 	Key    Key
 	Offset int64
 	Data   []byte
-	End    *End // the log is to be sealed after it
+	Packed []byte // Data as package logpack packs it, or nil: what the disk may keep instead
+	End    *End   // the log is to be sealed after it
 }
 
 // End is what a whole log must be.
@@ -113,6 +114,10 @@ type Store interface {
 	// ReadAt fills p from an offset. It returns io.EOF with fewer bytes at the
 	// current end, whether or not the log is sealed.
 	ReadAt(k Key, p []byte, off int64) (int, error)
+
+	// PackedAt returns the packed piece that begins at an offset and how many bytes
+	// of the log it is; nil where the log is kept otherwise there.
+	PackedAt(k Key, off int64) (packed []byte, n int64, err error)
 
 	// Stat returns what is known of a log; false when nothing is.
 	Stat(k Key) (Info, bool)

@@ -12,6 +12,11 @@ import (
 
 const shardCount = 64
 
+// maxLog is how long a log may be, as records have room for its offsets.
+const maxLog = 1<<plainShift - 1
+
+var errOffset = errors.New("an offset that is negative, or beyond a terabyte")
+
 // shard orders what changes a log. Different logs mostly have different ones,
 // so that they are hashed side by side.
 type shard struct {
@@ -45,8 +50,8 @@ func (s *Store) append(sh *shard, k logstore.Key, offset int64, data []byte) (in
 	switch {
 	case err != nil:
 		return end, err
-	case offset < 0:
-		return end, errors.New("a negative offset")
+	case offset < 0 || offset+int64(len(data)) > maxLog:
+		return end, errOffset
 	case offset > end:
 		return end, logstore.ErrGap
 	case offset+int64(len(data)) <= end:
@@ -82,7 +87,7 @@ func (s *Store) appendable(k logstore.Key) (end int64, sealed bool, err error) {
 // appendBatch writes bytes that belong at the end of a log.
 func (s *Store) appendBatch(k logstore.Key, end int64, data []byte) error {
 	gen := s.generation(k)
-	frames := dataFrames(nil, k, gen, end, data)
+	frames := dataFrames(nil, record{kind: kindData, key: k, gen: gen, off: end}, data)
 	at, err := s.writer.write(frames...)
 	if err != nil {
 		return err
@@ -93,12 +98,12 @@ func (s *Store) appendBatch(k logstore.Key, end int64, data []byte) error {
 	return nil
 }
 
-// dataFrames appends the frames of a log's bytes from off on to frames.
-func dataFrames(frames []frame, k logstore.Key, gen uint64, off int64, data []byte) []frame {
+// dataFrames appends the frames of a log's bytes from r's offset on to frames.
+func dataFrames(frames []frame, r record, data []byte) []frame {
 	for len(data) > 0 {
 		n := min(len(data), maxData)
-		frames = append(frames, frame{record{kind: kindData, key: k, gen: gen, off: off}, data[:n]})
-		off, data = off+int64(n), data[n:]
+		frames = append(frames, frame{r, data[:n]})
+		r.off, data = r.off+int64(n), data[n:]
 	}
 	return frames
 }
@@ -114,10 +119,10 @@ func (s *Store) enter(k logstore.Key, gen uint64, frames []frame, at place) plac
 	}
 	s.ix.touch(k, e.size)
 	for _, f := range frames {
-		e.add(piece{f.off, at, f.length})
-		e.size += int64(f.length)
+		e.add(pieceOf(f.record, at))
+		e.size += int64(f.bytes())
 		s.ix.need(at, f.size())
-		s.metrics.appended(int(f.length))
+		s.metrics.appended(int(f.bytes()))
 		at.pos += uint32(f.size())
 	}
 	return at

@@ -9,10 +9,31 @@ import (
 
 // piece is a record of a log's bytes.
 type piece struct {
-	off  int64
-	at   place
-	size uint32
+	off    int64
+	at     place
+	size   uint32
+	packed uint32 // bytes on disk, if it is packed; else 0
 }
+
+// record is the header that a piece of a log has, but for its checksum.
+func (p piece) record(kind kind, k logstore.Key, gen uint64) record {
+	r := record{kind: kind, key: k, gen: gen, off: p.off, length: p.size}
+	if p.packed > 0 {
+		r.plain, r.length = p.size, p.packed
+	}
+	return r
+}
+
+func pieceOf(r record, at place) piece {
+	p := piece{off: r.off, at: at, size: r.bytes()}
+	if r.plain > 0 {
+		p.packed = r.length
+	}
+	return p
+}
+
+// stored is how many bytes a piece has on disk, with its header.
+func (p piece) stored() int64 { return p.record(kindData, logstore.Key{}, 0).size() }
 
 func (p piece) end() int64 { return p.off + int64(p.size) }
 
@@ -25,6 +46,7 @@ type entry struct {
 	more    *[]piece
 	first   place // of the piece at offset 0
 	length  uint32
+	packed  uint32 // of that piece
 	damaged bool
 }
 
@@ -32,7 +54,7 @@ func (e *entry) sealed() bool { return e.seal != place{} }
 
 // find returns the piece that holds the byte at off; false when it is lost.
 func (e *entry) find(off int64) (piece, bool) {
-	p := piece{0, e.first, e.length}
+	p := e.head()
 	if off >= p.end() && e.more != nil {
 		i, exact := slices.BinarySearchFunc(*e.more, off, func(p piece, off int64) int { return cmp.Compare(p.off, off) })
 		if !exact {
@@ -45,11 +67,14 @@ func (e *entry) find(off int64) (piece, bool) {
 	return p, p.off <= off && off < p.end()
 }
 
+// head is the piece at offset 0.
+func (e *entry) head() piece { return piece{0, e.first, e.length, e.packed} }
+
 // add appends a piece.
 func (e *entry) add(p piece) {
 	switch {
 	case p.off == 0:
-		e.first, e.length = p.at, p.size
+		e.first, e.length, e.packed = p.at, p.size, p.packed
 	case e.more == nil:
 		e.more = &[]piece{p}
 	default:
@@ -59,7 +84,7 @@ func (e *entry) add(p piece) {
 
 // pieces calls yield for every piece in order.
 func (e *entry) pieces(yield func(piece) bool) {
-	if e.length > 0 && !yield(piece{0, e.first, e.length}) {
+	if e.length > 0 && !yield(e.head()) {
 		return
 	}
 	if e.more == nil {
@@ -158,7 +183,7 @@ func (ix *index) forget(k logstore.Key, e *entry) (lo, hi segmentID) {
 		lo, hi = widen(lo, hi, at.seg)
 	}
 	for p := range e.pieces {
-		span(p.at, headerSize+int64(p.size))
+		span(p.at, p.stored())
 	}
 	if e.sealed() {
 		span(e.seal, ix.sealSize())

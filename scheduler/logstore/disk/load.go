@@ -239,7 +239,7 @@ func (l *loader) collect(r found, at place) {
 		l.ix.need(at, r.size())
 		return
 	}
-	l.collectPiece(e, piece{r.off, at, r.length})
+	l.collectPiece(e, pieceOf(r.record, at))
 }
 
 // stale notes that a segment holds records that are not counted there: a copy
@@ -252,9 +252,9 @@ func (l *loader) stale(id segmentID) {
 
 // collectPiece adds a piece that may be a later copy of one that is known.
 func (l *loader) collectPiece(e *entry, p piece) {
-	l.ix.need(p.at, headerSize+int64(p.size))
-	if old, ok := e.find(p.off); ok && old.off == p.off && old.size == p.size && e.move(p.off, old.at, p.at) {
-		l.ix.need(old.at, -headerSize-int64(old.size))
+	l.ix.need(p.at, p.stored())
+	if old, ok := e.find(p.off); ok && old.off == p.off && old.size == p.size && old.packed == p.packed && e.move(p.off, old.at, p.at) {
+		l.ix.need(old.at, -old.stored())
 		l.stale(old.at.seg)
 		return
 	}
@@ -324,10 +324,10 @@ func (l *loader) cut(k logstore.Key, e *entry, end int64) error {
 			kept.add(p)
 			continue
 		}
-		if err := l.void(record{kind: kindVoid, key: k, gen: e.gen, off: p.off, length: p.size}, p.at); err != nil {
+		if err := l.void(p.record(kindVoid, k, e.gen), p.at); err != nil {
 			return err
 		}
-		l.ix.need(p.at, -headerSize-int64(p.size))
+		l.ix.need(p.at, -p.stored())
 	}
 	*e = *kept
 	return nil

@@ -2,9 +2,9 @@ package disk
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
 
@@ -38,9 +38,10 @@ type put struct {
 	*logstore.Written
 	gen    uint64
 	sealed bool    // the log was before
-	count  int     // of the frames of its new bytes
-	frames []frame // these, once they are written
-	whole  bool    // these are the whole log, and its seal is the next frame
+	fresh  []byte  // its new bytes
+	count  int     // of the frames of these
+	frames []frame // those, once they are written
+	whole  bool    // they are the whole log, and its seal is the next frame
 }
 
 // gather takes pieces up to the second one of a log, or to what one write takes.
@@ -119,8 +120,8 @@ func (b *batch) prepare(p *put) {
 	switch {
 	case p.Err != nil || p.Offset >= 0 && p.Offset <= end && fresh <= 0:
 		return
-	case p.Offset < 0:
-		p.Err = errors.New("a negative offset")
+	case p.Offset < 0 || end+fresh > maxLog:
+		p.Err = errOffset
 		return
 	case p.Offset > end:
 		p.Err = logstore.ErrGap
@@ -129,10 +130,16 @@ func (b *batch) prepare(p *put) {
 		p.Err = logstore.ErrSealed
 		return
 	}
-	data, from := p.Data[int64(len(p.Data))-fresh:], len(b.frames)
-	b.frames = dataFrames(b.frames, p.Key, p.gen, end, data)
+	p.fresh = p.Data[int64(len(p.Data))-fresh:]
+	r, from := record{kind: kindData, key: p.Key, gen: p.gen, off: end}, len(b.frames)
+	if n := len(p.Packed); n > 0 && n < len(p.Data) && len(p.Data) <= logpack.MaxBytes && end == p.Offset {
+		r.plain = uint32(fresh)
+		b.frames = append(b.frames, frame{r, p.Packed})
+	} else {
+		b.frames = dataFrames(b.frames, r, p.fresh)
+	}
 	p.count = len(b.frames) - from
-	if e := p.Piece.End; e != nil && end == 0 && e.Bytes == fresh && sha256.Sum256(data) == e.Digest {
+	if e := p.Piece.End; e != nil && end == 0 && e.Bytes == fresh && sha256.Sum256(p.fresh) == e.Digest {
 		p.whole = true
 		b.frames = append(b.frames, sealFrame(p.Key, p.gen, e.Bytes, &e.Digest))
 	}
@@ -176,10 +183,8 @@ func (b *batch) finish(p *put) {
 			p.Err = err
 			return
 		}
-		for _, f := range p.frames {
-			digest.Write(f.data)
-			p.Written.End += int64(len(f.data))
-		}
+		digest.Write(p.fresh)
+		p.Written.End += int64(len(p.fresh))
 		sh.digests[p.Key] = digest
 	}
 	switch e := p.Piece.End; {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
 
@@ -17,7 +18,12 @@ type located struct {
 	pos uint32
 }
 
-var buffers = sync.Pool{New: func() any { return new([headerSize + maxData]byte) }}
+var (
+	buffers = sync.Pool{New: func() any { return new([headerSize + maxData]byte) }}
+	// A packed record needs room, and what it unpacks to as well.
+	packedBuffers = sync.Pool{New: func() any { return new([headerSize + maxStored]byte) }}
+	plainBuffers  = sync.Pool{New: func() any { return new([logpack.MaxBytes]byte) }}
+)
 
 // ReadAt implements [logstore.Store].
 func (s *Store) ReadAt(k logstore.Key, p []byte, off int64) (int, error) {
@@ -49,6 +55,9 @@ func (s *Store) readAt(k logstore.Key, p []byte, off int64) (n int, err error) {
 // readPiece copies from one record what belongs at off.
 func (s *Store) readPiece(l located, p []byte, off int64) (int, error) {
 	defer l.seg.release()
+	if l.plain > 0 {
+		return s.readPacked(l, p, off)
+	}
 	buf := buffers.Get().(*[headerSize + maxData]byte)
 	defer buffers.Put(buf)
 	data, err := s.readInto(buf[:], l)
@@ -56,6 +65,43 @@ func (s *Store) readPiece(l located, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return copy(p, data[off-l.off:]), nil
+}
+
+// readPacked is readPiece for a packed record.
+func (s *Store) readPacked(l located, p []byte, off int64) (int, error) {
+	buf := packedBuffers.Get().(*[headerSize + maxStored]byte)
+	defer packedBuffers.Put(buf)
+	packed, err := s.readInto(buf[:], l)
+	if err != nil {
+		return 0, err
+	}
+	room := plainBuffers.Get().(*[logpack.MaxBytes]byte)
+	defer plainBuffers.Put(room)
+	data, err := logpack.Unpack(room[:], packed)
+	if err != nil || len(data) != int(l.plain) {
+		s.markDamaged(l)
+		return 0, fmt.Errorf("segment %s at %d: %w", l.seg.path, l.pos, logstore.ErrDamaged)
+	}
+	return copy(p, data[off-l.off:]), nil
+}
+
+// PackedAt implements [logstore.Store].
+func (s *Store) PackedAt(k logstore.Key, off int64) (packed []byte, n int64, err error) {
+	l, err := s.locate(k, off)
+	switch {
+	case err == io.EOF:
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, fmt.Errorf("read log %v at %d: %w", k, off, err)
+	}
+	defer l.seg.release()
+	if l.plain == 0 || l.off != off {
+		return nil, 0, nil
+	}
+	if packed, err = s.read(l); err != nil {
+		return nil, 0, fmt.Errorf("read log %v at %d: %w", k, off, err)
+	}
+	return packed, int64(l.plain), nil
 }
 
 // locate finds the piece that holds the byte at off; io.EOF when it is the end.
@@ -75,7 +121,7 @@ func (s *Store) locate(k logstore.Key, off int64) (located, error) {
 		return located{}, logstore.ErrDamaged
 	}
 	g.acquire()
-	return located{record{kind: kindData, key: k, gen: e.gen, off: p.off, length: p.size}, g, p.at.pos}, nil
+	return located{p.record(kindData, k, e.gen), g, p.at.pos}, nil
 }
 
 func (s *Store) locateSeal(k logstore.Key) (located, error) {

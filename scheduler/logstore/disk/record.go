@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
 
@@ -22,9 +23,15 @@ const (
 const (
 	headerSize = 48
 	macSize    = 8
-	// maxData is how many bytes of a log one record holds at most: the unit that
-	// is read and checked at once.
+	// maxData is how many bytes of a log one record holds at most, as they are: the
+	// unit that is read and checked at once.
 	maxData = 64 << 10
+	// maxStored is how many bytes a record may have. A packed one holds a piece of a
+	// log as the worker packed it.
+	maxStored = logpack.MaxBytes
+	// plainShift is where in its offset a packed record has the number of bytes that
+	// it unpacks to.
+	plainShift = 40
 )
 
 // headerMark makes a search for the next header in damaged bytes cheap.
@@ -44,18 +51,34 @@ type record struct {
 	key    logstore.Key
 	gen    uint64
 	off    int64
-	length uint32
+	plain  uint32 // bytes of the log, if the data is packed; else 0
+	length uint32 // of the data
 	crc    uint32 // of the data
 }
 
 func (r record) size() int64 { return headerSize + int64(r.length) }
+
+// where is a record's offset and, of a packed one, its number of bytes.
+func (r record) where() uint64 { return uint64(r.off) | uint64(r.plain)<<plainShift }
+
+func fromWhere(w uint64) (off int64, plain uint32) {
+	return int64(w & (1<<plainShift - 1)), uint32(w >> plainShift)
+}
+
+// bytes is how many of the log a record holds.
+func (r record) bytes() uint32 {
+	if r.plain > 0 {
+		return r.plain
+	}
+	return r.length
+}
 
 // encode writes the header for a record at pos of a segment.
 func (r record) encode(h []byte, s *salt, pos uint32) {
 	le := binary.LittleEndian
 	le.PutUint64(h[8:], r.key.Job)
 	le.PutUint64(h[16:], r.gen)
-	le.PutUint64(h[24:], uint64(r.off))
+	le.PutUint64(h[24:], r.where())
 	le.PutUint32(h[32:], r.key.Attempt)
 	le.PutUint32(h[36:], r.length)
 	le.PutUint32(h[40:], r.crc)
@@ -74,11 +97,13 @@ func decode(h []byte, s *salt, pos uint32) (record, bool) {
 		return record{}, false
 	}
 	le := binary.LittleEndian
+	off, plain := fromWhere(le.Uint64(h[24:]))
 	return record{
 		kind:   kind(h[44]),
 		key:    logstore.Key{Job: le.Uint64(h[8:]), Attempt: le.Uint32(h[32:])},
 		gen:    le.Uint64(h[16:]),
-		off:    int64(le.Uint64(h[24:])),
+		off:    off,
+		plain:  plain,
 		length: le.Uint32(h[36:]),
 		crc:    le.Uint32(h[40:]),
 	}, true

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+
+	"github.com/weirbuild/weir/proto/logpack"
 )
 
 // scanWindow is how many bytes of a segment are looked at together; the largest
 // record fits.
-const scanWindow = 4 * maxData
+const scanWindow = 2 * maxStored
 
 // found is a record and its position in the segment.
 type found struct {
@@ -66,7 +68,7 @@ func peekRecord(r *bufio.Reader, g *segment, pos int64) (record, bool, error) {
 		return record{}, false, notEOF(err)
 	}
 	rec, ok := decode(h, &g.salt, uint32(pos))
-	if !ok || rec.length > maxData {
+	if !ok || rec.length > maxStored || rec.plain > logpack.MaxBytes {
 		return record{}, false, nil
 	}
 	whole, err := r.Peek(int(rec.size()))

@@ -60,7 +60,7 @@ func encodeSidecar(f io.Writer, s salt, size int64, records []found) error {
 		e := b[:0]
 		e = le.AppendUint64(e, r.key.Job)
 		e = le.AppendUint64(e, r.gen)
-		e = le.AppendUint64(e, uint64(r.off))
+		e = le.AppendUint64(e, r.where())
 		e = le.AppendUint32(e, r.key.Attempt)
 		e = le.AppendUint32(e, r.length)
 		e = le.AppendUint32(e, r.pos)
@@ -92,11 +92,13 @@ func readSidecar(path string, size int64) (salt, []found, int64, error) {
 	}
 	records := make([]found, 0, le.Uint64(data[32:]))
 	for e := data[sidecarPreamble:body]; len(e) >= sidecarEntry; e = e[sidecarEntry:] {
+		off, plain := fromWhere(le.Uint64(e[16:]))
 		records = append(records, found{
 			record: record{
 				key:    logstore.Key{Job: le.Uint64(e), Attempt: le.Uint32(e[24:])},
 				gen:    le.Uint64(e[8:]),
-				off:    int64(le.Uint64(e[16:])),
+				off:    off,
+				plain:  plain,
 				length: le.Uint32(e[28:]),
 				kind:   kind(le.Uint32(e[36:])),
 			},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/weirbuild/weir/proto/logpack"
 	"github.com/weirbuild/weir/scheduler/logstore"
 )
 
@@ -78,6 +79,9 @@ func (x *model) append(k logstore.Key) {
 	}
 	back := x.r.IntN(min(len(l.text), 50) + 1)
 	fresh := Text(logstore.Key{Job: x.r.Uint64()}, x.r.IntN(900))
+	if x.r.IntN(5) == 0 { // worth packing
+		back, fresh = 0, bytes.Repeat(fresh, 12)
+	}
 	data := append(bytes.Clone(l.text[len(l.text)-back:]), fresh...)
 	end, err := x.put(k, int64(len(l.text)-back), data)
 	if l.sealed && len(fresh) > 0 {
@@ -100,7 +104,7 @@ func (x *model) put(k logstore.Key, offset int64, data []byte) (int64, error) {
 	if x.r.IntN(2) == 0 {
 		return x.s.Append(k, offset, data)
 	}
-	w := x.s.Put([]logstore.Piece{{Key: k, Offset: offset, Data: data}})
+	w := x.s.Put([]logstore.Piece{{Key: k, Offset: offset, Data: data, Packed: logpack.Pack(data)}})
 	return w[0].End, w[0].Err
 }
 
@@ -121,6 +125,7 @@ func (x *model) compare() {
 		if err != nil || !bytes.Equal(have, l.text) {
 			x.t.Errorf("log %v: %d bytes, want %d, or they differ; %v", k, len(have), len(l.text), err)
 		}
+		wantPacked(x.t, x.s, k, l.text)
 		if info, _ := x.s.Stat(k); info.Sealed != l.sealed || info.Damaged || info.Expired {
 			x.t.Errorf("log %v: %+v, want sealed %v", k, info, l.sealed)
 		}

@@ -34,6 +34,7 @@ func Run(t *testing.T, m Maker) {
 		"offsets":                            testOffsets,
 		"seal":                               testSeal,
 		"many logs with one write":           testPut,
+		"packed pieces":                      testPacked,
 		"empty logs":                         testEmpty,
 		"drop":                               testDrop,
 		"durable":                            testDurable,
