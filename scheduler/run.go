@@ -58,6 +58,7 @@ func (s *Server) term(office context.Context) error {
 	g, ctx := errgroup.WithContext(office)
 	g.Go(func() error { return s.leader.Run(ctx) })
 	g.Go(func() error { return s.logs.Lead(ctx) })
+	g.Go(func() error { return s.raiseLevel(ctx) })
 	return g.Wait()
 }
 

@@ -12,6 +12,10 @@ import (
 // jobs be evicted.
 const pauseLevel = 3
 
+// createWorkerLevel is the feature level from which a pause may wait for a worker
+// that has never connected.
+const createWorkerLevel = 4
+
 // PauseWorkers keeps new jobs from the workers that are named, or from all of the
 // pool that are registered, or ends that.
 func (s *Server) PauseWorkers(ctx context.Context, req *pb.PauseWorkersRequest) (*pb.PauseWorkersReply, error) {
@@ -28,10 +32,14 @@ func (s *Server) PauseWorkers(ctx context.Context, req *pb.PauseWorkersRequest) 
 			return &pb.PauseWorkersReply{}, err
 		}
 	}
+	level := uint32(pauseLevel)
+	if req.Create {
+		level = createWorkerLevel
+	}
 	pause := &pb.Command_PauseWorkers{PauseWorkers: &pb.PauseWorkers{
-		Pool: req.Pool, Names: names, Resume: req.Resume, Reason: req.Reason,
+		Pool: req.Pool, Names: names, Resume: req.Resume, Reason: req.Reason, Create: req.Create,
 	}}
-	if _, err := s.propose(ctx, &pb.Command{MinLevel: pauseLevel, Op: pause}); err != nil {
+	if _, err := s.propose(ctx, &pb.Command{MinLevel: level, Op: pause}); err != nil {
 		return nil, err
 	}
 	return &pb.PauseWorkersReply{Workers: names}, nil

@@ -25,7 +25,7 @@ type Leader interface {
 	ShowPool(name string, limit int) (*pb.PoolView, error)
 	ShowWorker(pool, name string, limit int) (*pb.WorkerView, error)
 	Page(ctx context.Context, pool, worker, page string) ([]byte, error)
-	Update(pool, worker, boot string) (over bool, err error)
+	Update(pool, worker, boot string) (fresh, over bool, err error)
 	Explain(id fsm.JobID) (ahead int, why string, details []string, err error)
 }
 
@@ -63,7 +63,11 @@ type Server struct {
 // New returns the services. Run must run for Watch and WatchSettled to tell
 // anything.
 func New(c Config) *Server {
-	return &Server{Config: c, watches: newWatches()}
+	s := &Server{Config: c, watches: newWatches()}
+	if m, ok := c.Membership.(*membership); ok {
+		m.record = s.recordChange
+	}
+	return s
 }
 
 // Limits of the connections that clients and workers make.

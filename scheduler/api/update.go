@@ -15,6 +15,9 @@ func (s *Server) UpdateWorker(ctx context.Context, req *pb.UpdateWorkerRequest) 
 	if req.BootId == "" {
 		return nil, invalid("update worker %s: the request does not say which of its processes is meant: weir worker update does", quote(req.Name))
 	}
-	over, err := s.Leader.Update(req.Pool, req.Name, req.BootId)
+	fresh, over, err := s.Leader.Update(req.Pool, req.Name, req.BootId)
+	if fresh {
+		err = s.recordChange(ctx, &pb.RecordChange{Action: "worker.update", Pool: req.Pool, Target: req.Name})
+	}
 	return &pb.UpdateWorkerReply{Over: over}, err
 }

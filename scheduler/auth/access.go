@@ -29,6 +29,12 @@ func (id Identity) MaySee(job *fsm.Job) error {
 	return refuse(reason.Denied, "job %v is in pool %s, the capability is for %s: ask for one that includes it: weir cap create", job.ID, job.Pool, strings.Join(id.Pools, ", "))
 }
 
+// SeesChange reports whether the audit's entries on a pool, or without one on the
+// whole cluster, may be shown.
+func (id Identity) SeesChange(pool string) bool {
+	return pool == "" && len(id.Pools) == 0 || pool != "" && id.InPool(pool)
+}
+
 // MayUsePool refuses a pool that the capability is not for.
 func (id Identity) MayUsePool(pool string) error {
 	if id.InPool(pool) {

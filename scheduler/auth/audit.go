@@ -57,6 +57,9 @@ func (g *Guard) Audit(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		return reply, err
 	}
 	args := []any{"who", id.Name(), "remote", id.Remote, "method", info.FullMethod, "target", target(req)}
+	if err != nil && info.FullMethod == pb.Membership_Join_FullMethodName && !g.pace.write(id.Name(), id.Remote, "join", err.Error(), time.Now()) {
+		return reply, err // a node asks four times a second
+	}
 	if err != nil {
 		g.audit.Warn("change failed", append(args, "reason", err)...)
 		return reply, err

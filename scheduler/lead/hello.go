@@ -101,6 +101,7 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 	p.plan.Join(plan.Worker{Name: s.name, Slots: w.Slots, Labels: w.Labels, Kinds: g.hello.Kinds, Keys: g.hello.Keys, Leashes: g.hello.FeatureLevel >= permitLevel, Inactive: s.inactive()})
 	t.notes.poke()
 	s.start(stream)
+	t.told.worker(pb.HappeningKind_HAPPENING_WORKER_CONNECTED, s)
 	t.log.Info("worker connected", "pool", p.name, "worker", s.name, "remote", g.by.Remote, "relayed-by", g.by.RelayedBy,
 		"slots", w.Slots, "running", len(g.hello.Running))
 	return s, nil
@@ -163,5 +164,6 @@ func (t *term) leave(s *session, cause error) {
 	if !registered && len(s.member.leases) == 0 {
 		delete(s.pool.roster.members, s.name)
 	}
+	t.told.worker(pb.HappeningKind_HAPPENING_WORKER_DISCONNECTED, s)
 	t.log.Info("worker disconnected", "pool", s.pool.name, "worker", s.name, "leases", len(s.member.leases), "cause", cause)
 }

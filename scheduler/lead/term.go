@@ -25,6 +25,7 @@ type term struct {
 
 	events *state.Subscription
 	notes  notes
+	told   teller
 	parts  sync.WaitGroup // the goroutines of sessions, and those that wait for something
 
 	mu        sync.Mutex
@@ -44,7 +45,7 @@ type term struct {
 func newTerm(l *Leader, office context.Context) *term {
 	return &term{
 		Leader: l, office: office, number: l.store.Node().Status().Term, begun: time.Now(),
-		ready: make(chan struct{}), notes: newNotes(),
+		ready: make(chan struct{}), notes: newNotes(), told: newTeller(),
 		pools: map[string]*pool{}, doors: map[door]chan struct{}{}, held: map[fsm.LeaseID]time.Duration{},
 	}
 }
@@ -65,6 +66,7 @@ func (t *term) run() error {
 	g, ctx := errgroup.WithContext(t.office)
 	g.Go(func() error { return t.loop(ctx) })
 	g.Go(func() error { return t.retain(ctx) })
+	g.Go(func() error { return t.tell(ctx) })
 	err := g.Wait()
 	t.farewell()
 	t.endSessions(func(*session) bool { return true }, errOfficeOver)
