@@ -15,6 +15,7 @@ import (
 // pausing is what the commands on the workers of a pool have in common.
 type pausing struct {
 	all     bool
+	create  bool
 	wait    bool
 	reason  string
 	timeout time.Duration
@@ -58,12 +59,18 @@ func newWorkerUnpause(e *env) *cobra.Command {
 	}
 	e.addClientFlags(c)
 	c.Flags().BoolVar(&o.all, "all", false, "every worker of the pool")
+	addAutoCreate(c, &o.create)
 	return c
+}
+
+func addAutoCreate(c *cobra.Command, create *bool) {
+	c.Flags().BoolVar(create, "auto-create", false, "also names that have never connected: an entry is made, which the first worker of the name takes over")
 }
 
 func (o *pausing) addFlags(e *env, c *cobra.Command) {
 	e.addClientFlags(c)
 	c.Flags().BoolVar(&o.all, "all", false, "every worker that is registered in the pool")
+	addAutoCreate(c, &o.create)
 	c.Flags().StringVar(&o.reason, "reason", "", "shown to those who ask why their job waits")
 	c.Flags().DurationVar(&o.timeout, "timeout", 0, "wait no longer than this (without an end when not given)")
 }
@@ -74,7 +81,7 @@ func (o *pausing) run(ctx context.Context, e *env, args []string, resume bool) e
 		return usageError("name the workers, or give --all")
 	}
 	return e.with(func(cl *client.Client) error {
-		r, err := cl.Admin().PauseWorkers(ctx, &pb.PauseWorkersRequest{Pool: pool, Names: names, All: o.all, Resume: resume, Reason: o.reason})
+		r, err := cl.Admin().PauseWorkers(ctx, &pb.PauseWorkersRequest{Pool: pool, Names: names, All: o.all, Resume: resume, Reason: o.reason, Create: o.create})
 		if err != nil {
 			return err
 		}
@@ -86,7 +93,7 @@ func (o *pausing) run(ctx context.Context, e *env, args []string, resume bool) e
 		if !o.wait {
 			return nil
 		}
-		return e.awaitIdle(ctx, cl, pool, r.Workers, o.timeout)
+		return e.awaitIdle(ctx, cl.RetryFor(outage), pool, r.Workers, o.timeout)
 	})
 }
 
