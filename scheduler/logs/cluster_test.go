@@ -59,6 +59,7 @@ type node struct {
 	hang    chan struct{} // not nil: copies that are sent to it get no answer until it is closed
 	reg     *prometheus.Registry
 	full    atomic.Bool  // its store takes nothing
+	mute    atomic.Bool  // it takes questions for logs and never answers
 	yielded atomic.Int32 // how often it wanted to hand its office over
 
 	stop   func() // of the whole node
@@ -292,6 +293,10 @@ type face struct {
 }
 
 func (f *face) ReadLog(req *pb.ReadLogRequest, stream grpc.ServerStreamingServer[pb.LogData]) error {
+	if f.n.mute.Load() {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}
 	return f.n.Read(stream.Context(), req, stream.Send)
 }
 

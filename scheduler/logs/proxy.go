@@ -27,24 +27,46 @@ func unavailable(format string, args ...any) error {
 // errSplit is an answer that does not go on where the last one ended.
 var errSplit = errors.New("the answer does not go on where the reader is")
 
+// errSilent is a node that has a log, and sends nothing of it.
+var errSilent = fmt.Errorf("it has sent nothing for %v", pullStall)
+
+func silence(ctx context.Context) error {
+	if context.Cause(ctx) == errSilent {
+		return errSilent
+	}
+	return nil
+}
+
 // proxy passes on what another node sends of the log, which goes on at the next
 // byte whatever node sent the last. done: the reader has had the last message,
-// or err is for the reader.
-func (r *reader) proxy(ctx context.Context, from raftnode.NodeID) (done bool, err error) {
+// or err is for the reader. A node that has all of the log is whole; when it is
+// silent it hangs, and the others are asked sooner than its connection breaks.
+func (r *reader) proxy(ctx context.Context, from raftnode.NodeID, whole bool) (done bool, err error) {
 	conn, err := r.Peers.Conn(string(from))
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var stall *time.Timer
+	if whole {
+		stall = time.AfterFunc(pullStall, func() { cancel(errSilent) })
+		defer stall.Stop()
+	}
 	stream, err := pb.NewJobServiceClient(conn).ReadLog(ctx, &pb.ReadLogRequest{
 		Job: uint64(r.job), Attempt: uint32(r.attempt), Offset: r.offset, Follow: r.follow, PassedOn: true, Packed: r.packs,
 	})
 	if err != nil {
-		return false, err
+		return false, cmp.Or(silence(ctx), err)
 	}
 	for began := time.Now(); ; {
 		d, err := stream.Recv()
+		if err := silence(ctx); err != nil {
+			return false, err
+		}
+		if stall != nil {
+			stall.Stop() // the reader may be slow
+		}
 		if time.Since(began) > patience {
 			r.trouble = time.Time{} // it was served, if with nothing new
 		}
@@ -56,6 +78,9 @@ func (r *reader) proxy(ctx context.Context, from raftnode.NodeID) (done bool, er
 		}
 		if done, err := r.pass(d); done || err != nil {
 			return !errors.Is(err, errSplit), err
+		}
+		if stall != nil {
+			stall.Reset(pullStall)
 		}
 	}
 }
@@ -95,7 +120,7 @@ func (r *reader) holders(ctx context.Context, log *pb.LogInfo) (done bool, err e
 	var errs []error
 	order := r.sources(log)
 	for _, id := range order {
-		done, err := r.proxy(ctx, id)
+		done, err := r.proxy(ctx, id, true)
 		if done || ctx.Err() != nil {
 			return true, err
 		}

@@ -271,7 +271,7 @@ func (r *reader) elsewhere(ctx context.Context) (done bool, err error) {
 		return false, r.retry(ctx, fmt.Errorf("%w, and it knows no leader that has the %s", raftnode.ErrNotLeader, logName(r.key())))
 	}
 	led, stop := r.WhileLed(ctx, leader.ID)
-	done, err = r.proxy(led, leader.ID)
+	done, err = r.proxy(led, leader.ID, false)
 	if cause := context.Cause(led); !done && errors.Is(cause, raftnode.ErrNotLeader) {
 		err = cause
 	}

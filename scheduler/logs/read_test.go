@@ -257,6 +257,23 @@ func TestReadFromTheHolderThatIsLeft(t *testing.T) {
 	n4.readComplete(fsm.JobID(id.Job), 1, want)
 }
 
+// A holder that hangs, with its connection alive, is passed over.
+func TestReadPassesASilentHolderOver(t *testing.T) {
+	c, w := start(t, "n1", "n2", "n3")
+	l, id := w.log()
+	want := lines(1000)
+	write(t, l, want)
+	end(t, l)
+	log := c.sealed(id)
+	n4 := c.start("n4", t.TempDir())
+	c.find(log.Holders[0]).mute.Store(true)
+	began := time.Now()
+	n4.readComplete(fsm.JobID(id.Job), 1, want)
+	if took := time.Since(began); took < pullStall || took > pullStall+2*time.Second {
+		t.Errorf("it took %v with %s silent", took, log.Holders[0])
+	}
+}
+
 // A node whose term has just ended does not say that a worker was not heard: it
 // does not hear workers any more.
 func TestTheEndOfATermIsNoSilence(t *testing.T) {
