@@ -31,7 +31,7 @@ import (
 // patience is how long a build from nothing may take on a busy machine.
 const patience = 7 * time.Minute
 
-// The examples build this project as an OBuilder spec and as a Dockerfile. A second
+// The examples build this project as an OBuilder spec and, in part, as a Dockerfile. A second
 // build of the commit goes to the worker that has it cached, and its log says so.
 func TestBuildsItself(t *testing.T) {
 	if os.Getenv("WEIR_SELFTEST") == "" {
@@ -52,12 +52,14 @@ func TestBuildsItself(t *testing.T) {
 		c.worker(name, "--allow-obuilder", "--registry-mirror", "docker.io=http://"+images,
 			"--docker", "buildkit", "--buildkit-addr", daemon.Addr, "--allow-push", images, "--pass-env", "GOPROXY,GOSUMDB")
 	}
+	const path = "\tpath\tgithub.com/weirbuild/weir/examples/custom\n"
 	for _, job := range []struct {
 		name, built, cached string
 		args                []string
 	}{
 		{"obuilder", "\nweir dev\n---> saved as ", "\nweir dev\n---> using ", []string{"--obuilder", filepath.Join(source, "examples/obuilder/weir.spec")}},
-		{"dockerfile", "\nweir dev\n", "---> cached, its log again:\nweir dev\n", []string{"--dockerfile", "examples/dockerfile/Dockerfile",
+		// A small program, as this would compile everything once more.
+		{"dockerfile", "\n" + path, "---> cached, its log again:\n" + path, []string{"--dockerfile", "examples/dockerfile/Dockerfile", "--build-arg", "PROGRAM=./examples/custom",
 			"--build-arg", "GOPROXY=" + os.Getenv("GOPROXY"), "--build-arg", "GOSUMDB=off", "--push", images + "/weir:test"}},
 	} {
 		argv := append([]string{"submit", "--connect", "ci.cap", "--pool", "linux", "--repo", url, "--commit", commit, "--cache-hint", "weir-" + job.name}, job.args...)
