@@ -88,6 +88,9 @@ func (f *replica) Restore(source io.ReadCloser) error {
 	if err := f.machine.Restore(state); err != nil {
 		return fmt.Errorf("restore state at index %d: %w", header.index, err)
 	}
+	if m, ok := f.machine.(interface{ RestoredAt(index uint64) }); ok {
+		m.RestoredAt(header.index)
+	}
 	f.bytes.Store(header.bytes)
 	f.applied.Store(header.index)
 	f.metrics.restore.Observe(time.Since(begun).Seconds())

@@ -19,6 +19,8 @@ type machine struct {
 	mono  func() time.Duration // this machine's monotonic clock
 	subs  *subscriptions
 
+	history *history
+
 	cloning sync.Mutex // Clone needs the state alone, and two may come at once
 	state   *fsm.State // guarded by the node's lock
 }
@@ -37,6 +39,7 @@ func (m *machine) Apply(index uint64, commands [][]byte) []any {
 	}
 	m.clock.observe(m.state.Now(), m.mono())
 	m.subs.publish(results)
+	m.history.add(index, results, m.state)
 	return boxed
 }
 
@@ -68,6 +71,9 @@ func (m *machine) clone() *fsm.State {
 }
 
 func (m *machine) Snapshot() raftnode.Snapshot { return snapshot{m.clone()} }
+
+// RestoredAt says which entry of the log the restored state has as its last.
+func (m *machine) RestoredAt(index uint64) { m.history.restart(index) }
 
 func (m *machine) Restore(r io.Reader) error {
 	next := fsm.New()

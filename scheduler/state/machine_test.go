@@ -14,7 +14,7 @@ import (
 )
 
 func newMachine(log hclog.Logger) *machine {
-	return &machine{log: log, clock: &clock{}, mono: func() time.Duration { return 0 }, subs: &subscriptions{}, state: fsm.New()}
+	return &machine{log: log, clock: &clock{}, mono: func() time.Duration { return 0 }, subs: &subscriptions{}, history: newHistory(), state: fsm.New()}
 }
 
 // A command of a later program stops the node before anything has changed, and

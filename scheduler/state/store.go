@@ -33,7 +33,7 @@ func Open(cfg raftnode.Config) (*Store, error) {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	s := &Store{begun: time.Now()}
-	s.machine = &machine{log: cfg.Logger.Named("state"), clock: &s.clock, mono: s.mono, subs: &s.subs, state: fsm.New()}
+	s.machine = &machine{log: cfg.Logger.Named("state"), clock: &s.clock, mono: s.mono, subs: &s.subs, history: newHistory(), state: fsm.New()}
 	node, err := raftnode.Open(cfg, s.machine)
 	if err != nil {
 		return nil, err
