@@ -321,7 +321,7 @@ func (p *proof) push() {
 	p.must(err)
 	p.must(remote.Write(ref, enginetest.Busybox(p.t)))
 	p.must(os.WriteFile(file, fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("robot:"+password))), 0o600))
-	_, token := p.secret("secret-of-dockerfile")
+	printed, token := p.secret("secret-of-dockerfile")
 
 	daemon := dockertest.StartBuildKit(p.t, host)
 	p.t.Setenv("PATH", daemon.Bin+":"+os.Getenv("PATH"))
@@ -340,6 +340,7 @@ func (p *proof) push() {
 	p.says(a, "\ngot ***\n")
 	engine := newHunt()
 	engine.after("registry-password", password)
+	engine.after("secret-of-dockerfile", printed)
 	engine.files(p.t, filepath.Dir(strings.TrimPrefix(daemon.Addr, "unix://")), p.mark, true)
 	for _, found := range engine.take() {
 		p.t.Errorf("on the disk of the engine: %s", found)

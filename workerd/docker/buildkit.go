@@ -25,6 +25,7 @@ type BuildKit struct {
 	program string
 	runner  *supervise.Runner
 	kept    *stepLogs
+	history *history
 }
 
 var _ Engine = (*BuildKit)(nil)
@@ -51,7 +52,10 @@ func OpenBuildKit(ctx context.Context, addr, dir string, runner *supervise.Runne
 	if !exit.Ok() {
 		return nil, fmt.Errorf("ask buildkitd at %s: %s: start it, or name its address with --buildkit-addr", addr, said.last())
 	}
-	return b, nil
+	if b.history, err = openHistory(b, dir); err != nil {
+		return nil, err
+	}
+	return b, b.history.forget(ctx, b.history.worker) // of builds that a crash has ended
 }
 
 // Build implements Engine.
@@ -109,8 +113,16 @@ func (b *BuildKit) arguments(r Request) []string {
 	return args
 }
 
-func (b *BuildKit) run(ctx context.Context, r Request, args []string, n *narrator) error {
-	exit, err := b.runner.Run(ctx, supervise.Command{Argv: args, Env: append(basicEnv(), "DOCKER_CONFIG="+r.ConfigDir(), "HOME="+r.Scratch),
+func (b *BuildKit) run(ctx context.Context, r Request, args []string, n *narrator) (err error) {
+	mark := b.history.mark()
+	defer func() {
+		if left := b.history.forget(ctx, mark); err == nil {
+			err = left
+		} else if left != nil {
+			err = fmt.Errorf("%w; %v", err, left)
+		}
+	}()
+	exit, err := b.runner.Run(ctx, supervise.Command{Argv: append(args, "--opt", markOption+"="+mark), Env: append(basicEnv(), "DOCKER_CONFIG="+r.ConfigDir(), "HOME="+r.Scratch),
 		Dir: r.Scratch, Grace: r.Grace, Kill: r.Kill}, n)
 	switch {
 	case err != nil:

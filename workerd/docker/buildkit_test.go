@@ -39,6 +39,7 @@ func TestBuildKit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { test(b.in(t)) })
 	}
+	t.Run("history", func(t *testing.T) { noHistory(b.in(t), daemon) })
 	t.Run("daemon gone", func(t *testing.T) { daemonGone(b.in(t), daemon) })
 }
 

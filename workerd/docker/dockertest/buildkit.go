@@ -106,6 +106,9 @@ func (b *BuildKit) Stop() {
 	b.cmd = nil
 }
 
+// Root is the directory of all that the daemon keeps.
+func (b *BuildKit) Root() string { return filepath.Join(b.root, "root") }
+
 func (b *BuildKit) log() string { return lastLines(filepath.Join(b.root, "log")) }
 
 func (b *BuildKit) until(what string, holds func() bool) {
