@@ -31,7 +31,9 @@ var accessRows = map[string][]string{
 		pb.AdminService_PausePool_FullMethodName, pb.AdminService_PauseWorkers_FullMethodName,
 		pb.AdminService_EvictJobs_FullMethodName, pb.AdminService_UpdateWorker_FullMethodName,
 	},
-	"add clients, set their rates": {pb.AdminService_AddClient_FullMethodName, pb.AdminService_SetClientRate_FullMethodName},
+	"add clients, set their rates and limits": {
+		pb.AdminService_AddClient_FullMethodName, pb.AdminService_SetClientRate_FullMethodName, pb.AdminService_SetClientLimit_FullMethodName,
+	},
 	"members: add, remove, transfer": {
 		pb.Membership_AddMember_FullMethodName, pb.Membership_RemoveMember_FullMethodName, pb.Membership_TransferLeadership_FullMethodName,
 	},

@@ -12,10 +12,10 @@ import (
 )
 
 func newClient(e *env) *cobra.Command {
-	c := &cobra.Command{Use: "client", Short: "Add, list and remove build clients, and set their rates", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "client", Short: "Add, list and remove build clients, and set their rates and limits", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	e.addClientFlags(c)
-	c.AddCommand(newClientAdd(e), newClientList(e), newClientRate(e), newClientRemove(e))
+	c.AddCommand(newClientAdd(e), newClientList(e), newClientRate(e), newClientLimit(e), newClientRemove(e))
 	return c
 }
 
@@ -74,6 +74,32 @@ func newClientRate(e *env) *cobra.Command {
 	}
 }
 
+func newClientLimit(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "set-max-running NAME N", Short: "Change how many of a client's jobs run at once in each pool; 0: as the pool says",
+		Example: "  weir client set-max-running ci 40",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			n, err := strconv.ParseUint(args[1], 10, 31)
+			if err != nil {
+				return usageError("limit %q is not a number of jobs", args[1])
+			}
+			return e.with(func(cl *client.Client) error {
+				_, err := cl.Admin().SetClientLimit(c.Context(), &pb.SetClientLimitRequest{Name: args[0], MaxRunning: int64(n)})
+				return e.done(err, "client %s runs at most %s in each pool", args[0], limitWord(int64(n), "as many jobs as the pool says"))
+			})
+		},
+	}
+}
+
+// limitWord is a limit, or what holds without one.
+func limitWord(n int64, none string) string {
+	if n == 0 {
+		return none
+	}
+	return ui.Count(int(n), "job", "jobs")
+}
+
 func newClientList(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List clients", Args: cobra.NoArgs,
@@ -88,9 +114,9 @@ func newClientList(e *env) *cobra.Command {
 					return err
 				}
 				return out.Print(list, func(t *ui.Table) {
-					t.Row("CLIENT", "RATE", "AGE")
+					t.Row("CLIENT", "RATE", "MOST RUNNING", "AGE")
 					for _, k := range list.Clients {
-						t.Row(k.Name, k.Rate, t.Ago(k.CreatedMs))
+						t.Row(k.Name, k.Rate, limitWord(k.MaxRunning, "-"), t.Ago(k.CreatedMs))
 					}
 				})
 			})

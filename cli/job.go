@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -136,6 +137,15 @@ func showSpec(t *ui.Table, s *pb.JobSpec) {
 	}
 	if s.Urgent {
 		t.Row("urgent", "yes")
+	}
+	if s.Priority != 0 {
+		t.Row("priority", fmt.Sprintf("%d among its client's jobs", s.Priority))
+	}
+	if k := s.Concurrency; k != nil {
+		t.Row("concurrency", fmt.Sprintf("at most %d at once with key %s", k.Most, ui.Clip(k.Key, 40)))
+	}
+	if len(s.RetryExitCodes) > 0 {
+		t.Row("tried again", fmt.Sprintf("after exit codes %v", s.RetryExitCodes))
 	}
 	if s.WaitLimitMs != 0 {
 		t.Row("wait limit", ui.Short(time.Duration(s.WaitLimitMs)*time.Millisecond))

@@ -56,6 +56,9 @@ func showPool(t *ui.Table, p *pb.Pool) {
 	t.Row("lease TTL", ms(f.GetLeaseTtlMs()))
 	t.Row("attempts", fmt.Sprintf("%d, back-off from %s to %s", f.GetAttempts(), ms(f.GetBackoffMs()), ms(f.GetMaxBackoffMs())))
 	t.Row("queue", fmt.Sprintf("at most %d jobs, %d of one client", f.GetMaxQueued(), f.GetMaxQueuedPerClient()))
+	if all, one := f.GetMaxRunning(), f.GetMaxRunningPerClient(); all+one > 0 {
+		t.Row("running", fmt.Sprintf("at most %s, %s of one client", limitWord(all, "any number"), limitWord(one, "any number")))
+	}
 	if n := f.GetMaxUrgentPerHour(); n > 0 {
 		t.Row("urgent", fmt.Sprintf("at most %d jobs of one client in an hour", n))
 	}
@@ -66,6 +69,7 @@ func showPool(t *ui.Table, p *pb.Pool) {
 	}
 	t.Row("costs", fmt.Sprintf("%s cached, %s uncached; learn %s, steal %s", ms(f.GetCachedCostMs()), ms(f.GetUncachedCostMs()),
 		onOffWord(f.GetLearn()), onOffWord(f.GetSteal())))
+	t.Row("wide jobs", "slots are saved for them after "+ms(f.GetWideAfterMs()))
 }
 
 func showPause(t *ui.Table, p *pb.Pause) {

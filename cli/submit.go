@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type submitOptions struct {
 	commits    []string
 	slots      uint32
 	labels     []string
+	alone      string
+	priority   uint32
+	retryExits []int
 	timeout    time.Duration
 	wait       time.Duration
 	logLimit   int64
@@ -78,6 +82,9 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 	o.secrets.addFlags(f)
 	f.Uint32Var(&o.slots, "slots", 1, "slots of a worker that it takes")
 	f.StringArrayVar(&o.labels, "label", nil, "NAME=VALUE that the worker must have")
+	f.StringVar(&o.alone, "concurrency", "", "KEY=N: at most N builds with this key run at once in the pool")
+	f.Uint32Var(&o.priority, "priority", 0, "among the waiting builds of the same client: higher goes first (0 to 100)")
+	f.IntSliceVar(&o.retryExits, "retry-exit-codes", nil, "exit codes of a failed build after which it is tried again, as after the loss of its worker, at most as often as the pool says")
 	f.DurationVar(&o.timeout, "timeout", 0, "running time of one attempt (the pool's limit when not given)")
 	f.DurationVar(&o.wait, "wait-limit", 0, "time that it may wait for a worker, each time that it waits (the pool's limit when not given)")
 	f.Var((*bytesize.Size)(&o.logLimit), "log-limit", "how much of the log is kept, such as 1GiB (the pool's limit when not given)")
@@ -90,10 +97,13 @@ func (o *submitOptions) addFlags(c *cobra.Command) {
 
 func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error) {
 	spec := &pb.JobSpec{
-		CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots,
+		CacheHint: o.hint, Urgent: o.urgent, Slots: o.slots, Priority: o.priority,
 		TimeLimitMs: o.timeout.Milliseconds(), WaitLimitMs: o.wait.Milliseconds(), LogLimitBytes: o.logLimit,
 	}
 	if err := o.what.apply(e, spec, argv); err != nil {
+		return nil, err
+	}
+	if err := o.rules(spec); err != nil {
 		return nil, err
 	}
 	for _, text := range o.labels {
@@ -123,6 +133,27 @@ func (o *submitOptions) request(e *env, argv []string) (*pb.SubmitRequest, error
 		key.Id = o.requestKey
 	}
 	return &pb.SubmitRequest{Pool: o.pool, Spec: spec, Key: key, Client: o.onBehalf}, nil
+}
+
+// rules says when the build may run, and when again.
+func (o *submitOptions) rules(spec *pb.JobSpec) error {
+	if o.alone != "" {
+		cut := strings.LastIndexByte(o.alone, '=')
+		most, err := strconv.ParseUint(o.alone[cut+1:], 10, 32)
+		if cut < 1 || err != nil || most == 0 {
+			return usageError("--concurrency %q: want KEY=N, as deploy=1", o.alone)
+		}
+		spec.Concurrency = &pb.Concurrency{Key: o.alone[:cut], Most: uint32(most)}
+	}
+	for _, code := range o.retryExits {
+		if code < 1 || code > 255 {
+			return usageError("--retry-exit-codes %d: want exit codes from 1 to 255", code)
+		}
+		spec.RetryExitCodes = append(spec.RetryExitCodes, int32(code))
+	}
+	slices.Sort(spec.RetryExitCodes)
+	spec.RetryExitCodes = slices.Compact(spec.RetryExitCodes)
+	return nil
 }
 
 func runSubmit(c *cobra.Command, e *env, o submitOptions, argv []string) error {

@@ -30,7 +30,9 @@ func (w *Worker) live(a *attempt, ticket journal.Ticket, task executor.Task, exe
 		err = errors.Join(err, e)
 	}
 	if err == nil {
+		unleash := w.leash(a)
 		outcome, err = w.execute(a, task, exec)
+		unleash()
 	} else {
 		w.excuse(spool.ID{Lease: a.lease, Job: a.grant.Job, Attempt: a.grant.Attempt}, err)
 	}

@@ -73,6 +73,10 @@ const OBuilderLabel = "obuilder"
 // DefaultMetricsListen is where a worker serves its metrics without being told.
 const DefaultMetricsListen = "127.0.0.1:7002"
 
+// featureLevel is what this worker understands of grants: from 4 on it keeps their
+// leashes.
+const featureLevel = 4
+
 // Default returns the configuration that flags start from.
 func Default() Config {
 	return Config{
@@ -85,7 +89,7 @@ func Default() Config {
 		HealthCheck:   5 * time.Minute,
 		MetricsListen: DefaultMetricsListen,
 		LogLevel:      "info",
-		FeatureLevel:  1,
+		FeatureLevel:  featureLevel,
 	}
 }
 

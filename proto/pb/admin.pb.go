@@ -582,6 +582,58 @@ func (x *PausePoolRequest) GetReason() string {
 	return ""
 }
 
+type SetClientLimitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	MaxRunning    int64                  `protobuf:"varint,2,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"` // in each pool; 0: as the pool says
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetClientLimitRequest) Reset() {
+	*x = SetClientLimitRequest{}
+	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetClientLimitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetClientLimitRequest) ProtoMessage() {}
+
+func (x *SetClientLimitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetClientLimitRequest.ProtoReflect.Descriptor instead.
+func (*SetClientLimitRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetClientLimitRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetClientLimitRequest) GetMaxRunning() int64 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
 type SetClientRateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -592,7 +644,7 @@ type SetClientRateRequest struct {
 
 func (x *SetClientRateRequest) Reset() {
 	*x = SetClientRateRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	mi := &file_weir_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +656,7 @@ func (x *SetClientRateRequest) String() string {
 func (*SetClientRateRequest) ProtoMessage() {}
 
 func (x *SetClientRateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[11]
+	mi := &file_weir_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +669,7 @@ func (x *SetClientRateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetClientRateRequest.ProtoReflect.Descriptor instead.
 func (*SetClientRateRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetClientRateRequest) GetName() string {
@@ -646,7 +698,7 @@ type AddClientRequest struct {
 
 func (x *AddClientRequest) Reset() {
 	*x = AddClientRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[12]
+	mi := &file_weir_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +710,7 @@ func (x *AddClientRequest) String() string {
 func (*AddClientRequest) ProtoMessage() {}
 
 func (x *AddClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[12]
+	mi := &file_weir_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +723,7 @@ func (x *AddClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddClientRequest.ProtoReflect.Descriptor instead.
 func (*AddClientRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AddClientRequest) GetName() string {
@@ -711,7 +763,7 @@ type RemoveClientRequest struct {
 
 func (x *RemoveClientRequest) Reset() {
 	*x = RemoveClientRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[13]
+	mi := &file_weir_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +775,7 @@ func (x *RemoveClientRequest) String() string {
 func (*RemoveClientRequest) ProtoMessage() {}
 
 func (x *RemoveClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[13]
+	mi := &file_weir_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +788,7 @@ func (x *RemoveClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClientRequest.ProtoReflect.Descriptor instead.
 func (*RemoveClientRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveClientRequest) GetName() string {
@@ -755,7 +807,7 @@ type RemoveClientReply struct {
 
 func (x *RemoveClientReply) Reset() {
 	*x = RemoveClientReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[14]
+	mi := &file_weir_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +819,7 @@ func (x *RemoveClientReply) String() string {
 func (*RemoveClientReply) ProtoMessage() {}
 
 func (x *RemoveClientReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[14]
+	mi := &file_weir_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +832,7 @@ func (x *RemoveClientReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClientReply.ProtoReflect.Descriptor instead.
 func (*RemoveClientReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveClientReply) GetRevoked() []string {
@@ -799,7 +851,7 @@ type ListClientsRequest struct {
 
 func (x *ListClientsRequest) Reset() {
 	*x = ListClientsRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[15]
+	mi := &file_weir_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +863,7 @@ func (x *ListClientsRequest) String() string {
 func (*ListClientsRequest) ProtoMessage() {}
 
 func (x *ListClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[15]
+	mi := &file_weir_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +876,7 @@ func (x *ListClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClientsRequest.ProtoReflect.Descriptor instead.
 func (*ListClientsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListClientsRequest) GetStale() bool {
@@ -843,7 +895,7 @@ type ListClientsReply struct {
 
 func (x *ListClientsReply) Reset() {
 	*x = ListClientsReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[16]
+	mi := &file_weir_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +907,7 @@ func (x *ListClientsReply) String() string {
 func (*ListClientsReply) ProtoMessage() {}
 
 func (x *ListClientsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[16]
+	mi := &file_weir_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +920,7 @@ func (x *ListClientsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClientsReply.ProtoReflect.Descriptor instead.
 func (*ListClientsReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListClientsReply) GetClients() []*Client {
@@ -891,7 +943,7 @@ type CreateCapabilityRequest struct {
 
 func (x *CreateCapabilityRequest) Reset() {
 	*x = CreateCapabilityRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[17]
+	mi := &file_weir_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +955,7 @@ func (x *CreateCapabilityRequest) String() string {
 func (*CreateCapabilityRequest) ProtoMessage() {}
 
 func (x *CreateCapabilityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[17]
+	mi := &file_weir_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +968,7 @@ func (x *CreateCapabilityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCapabilityRequest.ProtoReflect.Descriptor instead.
 func (*CreateCapabilityRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateCapabilityRequest) GetKind() CapabilityKind {
@@ -964,7 +1016,7 @@ type ListCapabilitiesRequest struct {
 
 func (x *ListCapabilitiesRequest) Reset() {
 	*x = ListCapabilitiesRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[18]
+	mi := &file_weir_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1028,7 @@ func (x *ListCapabilitiesRequest) String() string {
 func (*ListCapabilitiesRequest) ProtoMessage() {}
 
 func (x *ListCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[18]
+	mi := &file_weir_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1041,7 @@ func (x *ListCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*ListCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListCapabilitiesRequest) GetRevoked() bool {
@@ -1015,7 +1067,7 @@ type ListCapabilitiesReply struct {
 
 func (x *ListCapabilitiesReply) Reset() {
 	*x = ListCapabilitiesReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[19]
+	mi := &file_weir_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1079,7 @@ func (x *ListCapabilitiesReply) String() string {
 func (*ListCapabilitiesReply) ProtoMessage() {}
 
 func (x *ListCapabilitiesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[19]
+	mi := &file_weir_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1092,7 @@ func (x *ListCapabilitiesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCapabilitiesReply.ProtoReflect.Descriptor instead.
 func (*ListCapabilitiesReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListCapabilitiesReply) GetCapabilities() []*Capability {
@@ -1059,7 +1111,7 @@ type RevokeCapabilityRequest struct {
 
 func (x *RevokeCapabilityRequest) Reset() {
 	*x = RevokeCapabilityRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[20]
+	mi := &file_weir_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1123,7 @@ func (x *RevokeCapabilityRequest) String() string {
 func (*RevokeCapabilityRequest) ProtoMessage() {}
 
 func (x *RevokeCapabilityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[20]
+	mi := &file_weir_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1136,7 @@ func (x *RevokeCapabilityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCapabilityRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCapabilityRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeCapabilityRequest) GetId() string {
@@ -1103,7 +1155,7 @@ type RevokeCapabilityReply struct {
 
 func (x *RevokeCapabilityReply) Reset() {
 	*x = RevokeCapabilityReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[21]
+	mi := &file_weir_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1167,7 @@ func (x *RevokeCapabilityReply) String() string {
 func (*RevokeCapabilityReply) ProtoMessage() {}
 
 func (x *RevokeCapabilityReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[21]
+	mi := &file_weir_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1180,7 @@ func (x *RevokeCapabilityReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCapabilityReply.ProtoReflect.Descriptor instead.
 func (*RevokeCapabilityReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RevokeCapabilityReply) GetCapability() *Capability {
@@ -1148,7 +1200,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[22]
+	mi := &file_weir_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1212,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[22]
+	mi := &file_weir_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1225,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListWorkersRequest) GetPool() string {
@@ -1199,7 +1251,7 @@ type ListWorkersReply struct {
 
 func (x *ListWorkersReply) Reset() {
 	*x = ListWorkersReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[23]
+	mi := &file_weir_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1263,7 @@ func (x *ListWorkersReply) String() string {
 func (*ListWorkersReply) ProtoMessage() {}
 
 func (x *ListWorkersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[23]
+	mi := &file_weir_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1276,7 @@ func (x *ListWorkersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersReply.ProtoReflect.Descriptor instead.
 func (*ListWorkersReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListWorkersReply) GetWorkers() []*Worker {
@@ -1244,7 +1296,7 @@ type ForgetWorkerRequest struct {
 
 func (x *ForgetWorkerRequest) Reset() {
 	*x = ForgetWorkerRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[24]
+	mi := &file_weir_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1308,7 @@ func (x *ForgetWorkerRequest) String() string {
 func (*ForgetWorkerRequest) ProtoMessage() {}
 
 func (x *ForgetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[24]
+	mi := &file_weir_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1321,7 @@ func (x *ForgetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*ForgetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ForgetWorkerRequest) GetPool() string {
@@ -1294,7 +1346,7 @@ type ForgetWorkerReply struct {
 
 func (x *ForgetWorkerReply) Reset() {
 	*x = ForgetWorkerReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[25]
+	mi := &file_weir_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1358,7 @@ func (x *ForgetWorkerReply) String() string {
 func (*ForgetWorkerReply) ProtoMessage() {}
 
 func (x *ForgetWorkerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[25]
+	mi := &file_weir_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1371,7 @@ func (x *ForgetWorkerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetWorkerReply.ProtoReflect.Descriptor instead.
 func (*ForgetWorkerReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 type PauseWorkersRequest struct {
@@ -1336,7 +1388,7 @@ type PauseWorkersRequest struct {
 
 func (x *PauseWorkersRequest) Reset() {
 	*x = PauseWorkersRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[26]
+	mi := &file_weir_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1400,7 @@ func (x *PauseWorkersRequest) String() string {
 func (*PauseWorkersRequest) ProtoMessage() {}
 
 func (x *PauseWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[26]
+	mi := &file_weir_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1413,7 @@ func (x *PauseWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseWorkersRequest.ProtoReflect.Descriptor instead.
 func (*PauseWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PauseWorkersRequest) GetPool() string {
@@ -1415,7 +1467,7 @@ type PauseWorkersReply struct {
 
 func (x *PauseWorkersReply) Reset() {
 	*x = PauseWorkersReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[27]
+	mi := &file_weir_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1479,7 @@ func (x *PauseWorkersReply) String() string {
 func (*PauseWorkersReply) ProtoMessage() {}
 
 func (x *PauseWorkersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[27]
+	mi := &file_weir_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1492,7 @@ func (x *PauseWorkersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseWorkersReply.ProtoReflect.Descriptor instead.
 func (*PauseWorkersReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PauseWorkersReply) GetWorkers() []string {
@@ -1460,7 +1512,7 @@ type ShowPoolRequest struct {
 
 func (x *ShowPoolRequest) Reset() {
 	*x = ShowPoolRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[28]
+	mi := &file_weir_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1524,7 @@ func (x *ShowPoolRequest) String() string {
 func (*ShowPoolRequest) ProtoMessage() {}
 
 func (x *ShowPoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[28]
+	mi := &file_weir_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1537,7 @@ func (x *ShowPoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowPoolRequest.ProtoReflect.Descriptor instead.
 func (*ShowPoolRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ShowPoolRequest) GetName() string {
@@ -1515,7 +1567,7 @@ type PoolView struct {
 
 func (x *PoolView) Reset() {
 	*x = PoolView{}
-	mi := &file_weir_v1_admin_proto_msgTypes[29]
+	mi := &file_weir_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1579,7 @@ func (x *PoolView) String() string {
 func (*PoolView) ProtoMessage() {}
 
 func (x *PoolView) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[29]
+	mi := &file_weir_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1592,7 @@ func (x *PoolView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
 func (*PoolView) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PoolView) GetPool() *Pool {
@@ -1590,7 +1642,7 @@ type JobView struct {
 
 func (x *JobView) Reset() {
 	*x = JobView{}
-	mi := &file_weir_v1_admin_proto_msgTypes[30]
+	mi := &file_weir_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1654,7 @@ func (x *JobView) String() string {
 func (*JobView) ProtoMessage() {}
 
 func (x *JobView) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[30]
+	mi := &file_weir_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1667,7 @@ func (x *JobView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobView.ProtoReflect.Descriptor instead.
 func (*JobView) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JobView) GetJob() uint64 {
@@ -1701,7 +1753,7 @@ type WorkerView struct {
 
 func (x *WorkerView) Reset() {
 	*x = WorkerView{}
-	mi := &file_weir_v1_admin_proto_msgTypes[31]
+	mi := &file_weir_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1765,7 @@ func (x *WorkerView) String() string {
 func (*WorkerView) ProtoMessage() {}
 
 func (x *WorkerView) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[31]
+	mi := &file_weir_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1778,7 @@ func (x *WorkerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerView.ProtoReflect.Descriptor instead.
 func (*WorkerView) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WorkerView) GetWorker() *Worker {
@@ -1778,7 +1830,7 @@ type ShareView struct {
 
 func (x *ShareView) Reset() {
 	*x = ShareView{}
-	mi := &file_weir_v1_admin_proto_msgTypes[32]
+	mi := &file_weir_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +1842,7 @@ func (x *ShareView) String() string {
 func (*ShareView) ProtoMessage() {}
 
 func (x *ShareView) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[32]
+	mi := &file_weir_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +1855,7 @@ func (x *ShareView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareView.ProtoReflect.Descriptor instead.
 func (*ShareView) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ShareView) GetClient() string {
@@ -1852,7 +1904,7 @@ type ShowWorkerRequest struct {
 
 func (x *ShowWorkerRequest) Reset() {
 	*x = ShowWorkerRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[33]
+	mi := &file_weir_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1916,7 @@ func (x *ShowWorkerRequest) String() string {
 func (*ShowWorkerRequest) ProtoMessage() {}
 
 func (x *ShowWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[33]
+	mi := &file_weir_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1929,7 @@ func (x *ShowWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowWorkerRequest.ProtoReflect.Descriptor instead.
 func (*ShowWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ShowWorkerRequest) GetPool() string {
@@ -1913,7 +1965,7 @@ type EvictJobsRequest struct {
 
 func (x *EvictJobsRequest) Reset() {
 	*x = EvictJobsRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[34]
+	mi := &file_weir_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +1977,7 @@ func (x *EvictJobsRequest) String() string {
 func (*EvictJobsRequest) ProtoMessage() {}
 
 func (x *EvictJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[34]
+	mi := &file_weir_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +1990,7 @@ func (x *EvictJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobsRequest.ProtoReflect.Descriptor instead.
 func (*EvictJobsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EvictJobsRequest) GetPool() string {
@@ -1978,7 +2030,7 @@ type EvictJobsReply struct {
 
 func (x *EvictJobsReply) Reset() {
 	*x = EvictJobsReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[35]
+	mi := &file_weir_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2042,7 @@ func (x *EvictJobsReply) String() string {
 func (*EvictJobsReply) ProtoMessage() {}
 
 func (x *EvictJobsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[35]
+	mi := &file_weir_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2055,7 @@ func (x *EvictJobsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobsReply.ProtoReflect.Descriptor instead.
 func (*EvictJobsReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *EvictJobsReply) GetJobs() []uint64 {
@@ -2024,7 +2076,7 @@ type UpdateWorkerRequest struct {
 
 func (x *UpdateWorkerRequest) Reset() {
 	*x = UpdateWorkerRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[36]
+	mi := &file_weir_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2088,7 @@ func (x *UpdateWorkerRequest) String() string {
 func (*UpdateWorkerRequest) ProtoMessage() {}
 
 func (x *UpdateWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[36]
+	mi := &file_weir_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2101,7 @@ func (x *UpdateWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateWorkerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UpdateWorkerRequest) GetPool() string {
@@ -2082,7 +2134,7 @@ type UpdateWorkerReply struct {
 
 func (x *UpdateWorkerReply) Reset() {
 	*x = UpdateWorkerReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[37]
+	mi := &file_weir_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2146,7 @@ func (x *UpdateWorkerReply) String() string {
 func (*UpdateWorkerReply) ProtoMessage() {}
 
 func (x *UpdateWorkerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[37]
+	mi := &file_weir_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2159,7 @@ func (x *UpdateWorkerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateWorkerReply.ProtoReflect.Descriptor instead.
 func (*UpdateWorkerReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UpdateWorkerReply) GetOver() bool {
@@ -2130,7 +2182,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_weir_v1_admin_proto_msgTypes[38]
+	mi := &file_weir_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2194,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[38]
+	mi := &file_weir_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2207,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListChangesRequest) GetAfter() uint64 {
@@ -2204,7 +2256,7 @@ type ListChangesReply struct {
 
 func (x *ListChangesReply) Reset() {
 	*x = ListChangesReply{}
-	mi := &file_weir_v1_admin_proto_msgTypes[39]
+	mi := &file_weir_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2268,7 @@ func (x *ListChangesReply) String() string {
 func (*ListChangesReply) ProtoMessage() {}
 
 func (x *ListChangesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_admin_proto_msgTypes[39]
+	mi := &file_weir_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2281,7 @@ func (x *ListChangesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesReply.ProtoReflect.Descriptor instead.
 func (*ListChangesReply) Descriptor() ([]byte, []int) {
-	return file_weir_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_weir_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListChangesReply) GetChanges() []*Change {
@@ -2291,7 +2343,11 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\x10PausePoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\">\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"L\n" +
+	"\x15SetClientLimitRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
+	"\vmax_running\x18\x02 \x01(\x03R\n" +
+	"maxRunning\">\n" +
 	"\x14SetClientRateRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rate\x18\x02 \x01(\x01R\x04rate\"\x81\x01\n" +
@@ -2407,7 +2463,7 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\achanges\x18\x01 \x03(\v2\x0f.weir.v1.ChangeR\achanges\x12\x1d\n" +
 	"\n" +
 	"next_after\x18\x02 \x01(\x04R\tnextAfter\x12\x1c\n" +
-	"\tforgotten\x18\x03 \x01(\x04R\tforgotten2\xeb\v\n" +
+	"\tforgotten\x18\x03 \x01(\x04R\tforgotten2\xae\f\n" +
 	"\fAdminService\x12>\n" +
 	"\tAdminInit\x12\x19.weir.v1.AdminInitRequest\x1a\x16.weir.v1.NewCapability\x12B\n" +
 	"\n" +
@@ -2422,7 +2478,8 @@ const file_weir_v1_admin_proto_rawDesc = "" +
 	"\tPausePool\x12\x19.weir.v1.PausePoolRequest\x1a\r.weir.v1.Pool\x12>\n" +
 	"\tAddClient\x12\x19.weir.v1.AddClientRequest\x1a\x16.weir.v1.NewCapability\x12H\n" +
 	"\fRemoveClient\x12\x1c.weir.v1.RemoveClientRequest\x1a\x1a.weir.v1.RemoveClientReply\x12?\n" +
-	"\rSetClientRate\x12\x1d.weir.v1.SetClientRateRequest\x1a\x0f.weir.v1.Client\x12E\n" +
+	"\rSetClientRate\x12\x1d.weir.v1.SetClientRateRequest\x1a\x0f.weir.v1.Client\x12A\n" +
+	"\x0eSetClientLimit\x12\x1e.weir.v1.SetClientLimitRequest\x1a\x0f.weir.v1.Client\x12E\n" +
 	"\vListClients\x12\x1b.weir.v1.ListClientsRequest\x1a\x19.weir.v1.ListClientsReply\x12L\n" +
 	"\x10CreateCapability\x12 .weir.v1.CreateCapabilityRequest\x1a\x16.weir.v1.NewCapability\x12T\n" +
 	"\x10ListCapabilities\x12 .weir.v1.ListCapabilitiesRequest\x1a\x1e.weir.v1.ListCapabilitiesReply\x12T\n" +
@@ -2448,7 +2505,7 @@ func file_weir_v1_admin_proto_rawDescGZIP() []byte {
 	return file_weir_v1_admin_proto_rawDescData
 }
 
-var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_weir_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_weir_v1_admin_proto_goTypes = []any{
 	(*AdminInitRequest)(nil),        // 0: weir.v1.AdminInitRequest
 	(*NewCapability)(nil),           // 1: weir.v1.NewCapability
@@ -2461,109 +2518,112 @@ var file_weir_v1_admin_proto_goTypes = []any{
 	(*ListPoolsReply)(nil),          // 8: weir.v1.ListPoolsReply
 	(*GetPoolRequest)(nil),          // 9: weir.v1.GetPoolRequest
 	(*PausePoolRequest)(nil),        // 10: weir.v1.PausePoolRequest
-	(*SetClientRateRequest)(nil),    // 11: weir.v1.SetClientRateRequest
-	(*AddClientRequest)(nil),        // 12: weir.v1.AddClientRequest
-	(*RemoveClientRequest)(nil),     // 13: weir.v1.RemoveClientRequest
-	(*RemoveClientReply)(nil),       // 14: weir.v1.RemoveClientReply
-	(*ListClientsRequest)(nil),      // 15: weir.v1.ListClientsRequest
-	(*ListClientsReply)(nil),        // 16: weir.v1.ListClientsReply
-	(*CreateCapabilityRequest)(nil), // 17: weir.v1.CreateCapabilityRequest
-	(*ListCapabilitiesRequest)(nil), // 18: weir.v1.ListCapabilitiesRequest
-	(*ListCapabilitiesReply)(nil),   // 19: weir.v1.ListCapabilitiesReply
-	(*RevokeCapabilityRequest)(nil), // 20: weir.v1.RevokeCapabilityRequest
-	(*RevokeCapabilityReply)(nil),   // 21: weir.v1.RevokeCapabilityReply
-	(*ListWorkersRequest)(nil),      // 22: weir.v1.ListWorkersRequest
-	(*ListWorkersReply)(nil),        // 23: weir.v1.ListWorkersReply
-	(*ForgetWorkerRequest)(nil),     // 24: weir.v1.ForgetWorkerRequest
-	(*ForgetWorkerReply)(nil),       // 25: weir.v1.ForgetWorkerReply
-	(*PauseWorkersRequest)(nil),     // 26: weir.v1.PauseWorkersRequest
-	(*PauseWorkersReply)(nil),       // 27: weir.v1.PauseWorkersReply
-	(*ShowPoolRequest)(nil),         // 28: weir.v1.ShowPoolRequest
-	(*PoolView)(nil),                // 29: weir.v1.PoolView
-	(*JobView)(nil),                 // 30: weir.v1.JobView
-	(*WorkerView)(nil),              // 31: weir.v1.WorkerView
-	(*ShareView)(nil),               // 32: weir.v1.ShareView
-	(*ShowWorkerRequest)(nil),       // 33: weir.v1.ShowWorkerRequest
-	(*EvictJobsRequest)(nil),        // 34: weir.v1.EvictJobsRequest
-	(*EvictJobsReply)(nil),          // 35: weir.v1.EvictJobsReply
-	(*UpdateWorkerRequest)(nil),     // 36: weir.v1.UpdateWorkerRequest
-	(*UpdateWorkerReply)(nil),       // 37: weir.v1.UpdateWorkerReply
-	(*ListChangesRequest)(nil),      // 38: weir.v1.ListChangesRequest
-	(*ListChangesReply)(nil),        // 39: weir.v1.ListChangesReply
-	(*Capability)(nil),              // 40: weir.v1.Capability
-	(*PoolConfig)(nil),              // 41: weir.v1.PoolConfig
-	(*Pool)(nil),                    // 42: weir.v1.Pool
-	(*Client)(nil),                  // 43: weir.v1.Client
-	(CapabilityKind)(0),             // 44: weir.v1.CapabilityKind
-	(*Worker)(nil),                  // 45: weir.v1.Worker
-	(*Change)(nil),                  // 46: weir.v1.Change
+	(*SetClientLimitRequest)(nil),   // 11: weir.v1.SetClientLimitRequest
+	(*SetClientRateRequest)(nil),    // 12: weir.v1.SetClientRateRequest
+	(*AddClientRequest)(nil),        // 13: weir.v1.AddClientRequest
+	(*RemoveClientRequest)(nil),     // 14: weir.v1.RemoveClientRequest
+	(*RemoveClientReply)(nil),       // 15: weir.v1.RemoveClientReply
+	(*ListClientsRequest)(nil),      // 16: weir.v1.ListClientsRequest
+	(*ListClientsReply)(nil),        // 17: weir.v1.ListClientsReply
+	(*CreateCapabilityRequest)(nil), // 18: weir.v1.CreateCapabilityRequest
+	(*ListCapabilitiesRequest)(nil), // 19: weir.v1.ListCapabilitiesRequest
+	(*ListCapabilitiesReply)(nil),   // 20: weir.v1.ListCapabilitiesReply
+	(*RevokeCapabilityRequest)(nil), // 21: weir.v1.RevokeCapabilityRequest
+	(*RevokeCapabilityReply)(nil),   // 22: weir.v1.RevokeCapabilityReply
+	(*ListWorkersRequest)(nil),      // 23: weir.v1.ListWorkersRequest
+	(*ListWorkersReply)(nil),        // 24: weir.v1.ListWorkersReply
+	(*ForgetWorkerRequest)(nil),     // 25: weir.v1.ForgetWorkerRequest
+	(*ForgetWorkerReply)(nil),       // 26: weir.v1.ForgetWorkerReply
+	(*PauseWorkersRequest)(nil),     // 27: weir.v1.PauseWorkersRequest
+	(*PauseWorkersReply)(nil),       // 28: weir.v1.PauseWorkersReply
+	(*ShowPoolRequest)(nil),         // 29: weir.v1.ShowPoolRequest
+	(*PoolView)(nil),                // 30: weir.v1.PoolView
+	(*JobView)(nil),                 // 31: weir.v1.JobView
+	(*WorkerView)(nil),              // 32: weir.v1.WorkerView
+	(*ShareView)(nil),               // 33: weir.v1.ShareView
+	(*ShowWorkerRequest)(nil),       // 34: weir.v1.ShowWorkerRequest
+	(*EvictJobsRequest)(nil),        // 35: weir.v1.EvictJobsRequest
+	(*EvictJobsReply)(nil),          // 36: weir.v1.EvictJobsReply
+	(*UpdateWorkerRequest)(nil),     // 37: weir.v1.UpdateWorkerRequest
+	(*UpdateWorkerReply)(nil),       // 38: weir.v1.UpdateWorkerReply
+	(*ListChangesRequest)(nil),      // 39: weir.v1.ListChangesRequest
+	(*ListChangesReply)(nil),        // 40: weir.v1.ListChangesReply
+	(*Capability)(nil),              // 41: weir.v1.Capability
+	(*PoolConfig)(nil),              // 42: weir.v1.PoolConfig
+	(*Pool)(nil),                    // 43: weir.v1.Pool
+	(*Client)(nil),                  // 44: weir.v1.Client
+	(CapabilityKind)(0),             // 45: weir.v1.CapabilityKind
+	(*Worker)(nil),                  // 46: weir.v1.Worker
+	(*Change)(nil),                  // 47: weir.v1.Change
 }
 var file_weir_v1_admin_proto_depIdxs = []int32{
-	40, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
-	41, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	42, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
+	41, // 0: weir.v1.NewCapability.capability:type_name -> weir.v1.Capability
+	42, // 1: weir.v1.CreatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	43, // 2: weir.v1.CreatePoolReply.pool:type_name -> weir.v1.Pool
 	1,  // 3: weir.v1.CreatePoolReply.worker:type_name -> weir.v1.NewCapability
-	41, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
-	42, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
-	43, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
-	44, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
-	40, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
-	40, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
-	45, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
-	42, // 11: weir.v1.PoolView.pool:type_name -> weir.v1.Pool
-	30, // 12: weir.v1.PoolView.queue:type_name -> weir.v1.JobView
-	31, // 13: weir.v1.PoolView.workers:type_name -> weir.v1.WorkerView
-	32, // 14: weir.v1.PoolView.shares:type_name -> weir.v1.ShareView
-	45, // 15: weir.v1.WorkerView.worker:type_name -> weir.v1.Worker
-	30, // 16: weir.v1.WorkerView.running:type_name -> weir.v1.JobView
-	30, // 17: weir.v1.WorkerView.reserved:type_name -> weir.v1.JobView
-	46, // 18: weir.v1.ListChangesReply.changes:type_name -> weir.v1.Change
+	42, // 4: weir.v1.UpdatePoolRequest.config:type_name -> weir.v1.PoolConfig
+	43, // 5: weir.v1.ListPoolsReply.pools:type_name -> weir.v1.Pool
+	44, // 6: weir.v1.ListClientsReply.clients:type_name -> weir.v1.Client
+	45, // 7: weir.v1.CreateCapabilityRequest.kind:type_name -> weir.v1.CapabilityKind
+	41, // 8: weir.v1.ListCapabilitiesReply.capabilities:type_name -> weir.v1.Capability
+	41, // 9: weir.v1.RevokeCapabilityReply.capability:type_name -> weir.v1.Capability
+	46, // 10: weir.v1.ListWorkersReply.workers:type_name -> weir.v1.Worker
+	43, // 11: weir.v1.PoolView.pool:type_name -> weir.v1.Pool
+	31, // 12: weir.v1.PoolView.queue:type_name -> weir.v1.JobView
+	32, // 13: weir.v1.PoolView.workers:type_name -> weir.v1.WorkerView
+	33, // 14: weir.v1.PoolView.shares:type_name -> weir.v1.ShareView
+	46, // 15: weir.v1.WorkerView.worker:type_name -> weir.v1.Worker
+	31, // 16: weir.v1.WorkerView.running:type_name -> weir.v1.JobView
+	31, // 17: weir.v1.WorkerView.reserved:type_name -> weir.v1.JobView
+	47, // 18: weir.v1.ListChangesReply.changes:type_name -> weir.v1.Change
 	0,  // 19: weir.v1.AdminService.AdminInit:input_type -> weir.v1.AdminInitRequest
 	2,  // 20: weir.v1.AdminService.CreatePool:input_type -> weir.v1.CreatePoolRequest
 	4,  // 21: weir.v1.AdminService.UpdatePool:input_type -> weir.v1.UpdatePoolRequest
 	5,  // 22: weir.v1.AdminService.DeletePool:input_type -> weir.v1.DeletePoolRequest
 	7,  // 23: weir.v1.AdminService.ListPools:input_type -> weir.v1.ListPoolsRequest
 	9,  // 24: weir.v1.AdminService.GetPool:input_type -> weir.v1.GetPoolRequest
-	28, // 25: weir.v1.AdminService.ShowPool:input_type -> weir.v1.ShowPoolRequest
+	29, // 25: weir.v1.AdminService.ShowPool:input_type -> weir.v1.ShowPoolRequest
 	10, // 26: weir.v1.AdminService.PausePool:input_type -> weir.v1.PausePoolRequest
-	12, // 27: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
-	13, // 28: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
-	11, // 29: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
-	15, // 30: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
-	17, // 31: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
-	18, // 32: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
-	20, // 33: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
-	22, // 34: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	33, // 35: weir.v1.AdminService.ShowWorker:input_type -> weir.v1.ShowWorkerRequest
-	24, // 36: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
-	26, // 37: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
-	34, // 38: weir.v1.AdminService.EvictJobs:input_type -> weir.v1.EvictJobsRequest
-	36, // 39: weir.v1.AdminService.UpdateWorker:input_type -> weir.v1.UpdateWorkerRequest
-	38, // 40: weir.v1.AdminService.ListChanges:input_type -> weir.v1.ListChangesRequest
-	1,  // 41: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
-	3,  // 42: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
-	42, // 43: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
-	6,  // 44: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
-	8,  // 45: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
-	42, // 46: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
-	29, // 47: weir.v1.AdminService.ShowPool:output_type -> weir.v1.PoolView
-	42, // 48: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
-	1,  // 49: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
-	14, // 50: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
-	43, // 51: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
-	16, // 52: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
-	1,  // 53: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
-	19, // 54: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
-	21, // 55: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
-	23, // 56: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
-	31, // 57: weir.v1.AdminService.ShowWorker:output_type -> weir.v1.WorkerView
-	25, // 58: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
-	27, // 59: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
-	35, // 60: weir.v1.AdminService.EvictJobs:output_type -> weir.v1.EvictJobsReply
-	37, // 61: weir.v1.AdminService.UpdateWorker:output_type -> weir.v1.UpdateWorkerReply
-	39, // 62: weir.v1.AdminService.ListChanges:output_type -> weir.v1.ListChangesReply
-	41, // [41:63] is the sub-list for method output_type
-	19, // [19:41] is the sub-list for method input_type
+	13, // 27: weir.v1.AdminService.AddClient:input_type -> weir.v1.AddClientRequest
+	14, // 28: weir.v1.AdminService.RemoveClient:input_type -> weir.v1.RemoveClientRequest
+	12, // 29: weir.v1.AdminService.SetClientRate:input_type -> weir.v1.SetClientRateRequest
+	11, // 30: weir.v1.AdminService.SetClientLimit:input_type -> weir.v1.SetClientLimitRequest
+	16, // 31: weir.v1.AdminService.ListClients:input_type -> weir.v1.ListClientsRequest
+	18, // 32: weir.v1.AdminService.CreateCapability:input_type -> weir.v1.CreateCapabilityRequest
+	19, // 33: weir.v1.AdminService.ListCapabilities:input_type -> weir.v1.ListCapabilitiesRequest
+	21, // 34: weir.v1.AdminService.RevokeCapability:input_type -> weir.v1.RevokeCapabilityRequest
+	23, // 35: weir.v1.AdminService.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	34, // 36: weir.v1.AdminService.ShowWorker:input_type -> weir.v1.ShowWorkerRequest
+	25, // 37: weir.v1.AdminService.ForgetWorker:input_type -> weir.v1.ForgetWorkerRequest
+	27, // 38: weir.v1.AdminService.PauseWorkers:input_type -> weir.v1.PauseWorkersRequest
+	35, // 39: weir.v1.AdminService.EvictJobs:input_type -> weir.v1.EvictJobsRequest
+	37, // 40: weir.v1.AdminService.UpdateWorker:input_type -> weir.v1.UpdateWorkerRequest
+	39, // 41: weir.v1.AdminService.ListChanges:input_type -> weir.v1.ListChangesRequest
+	1,  // 42: weir.v1.AdminService.AdminInit:output_type -> weir.v1.NewCapability
+	3,  // 43: weir.v1.AdminService.CreatePool:output_type -> weir.v1.CreatePoolReply
+	43, // 44: weir.v1.AdminService.UpdatePool:output_type -> weir.v1.Pool
+	6,  // 45: weir.v1.AdminService.DeletePool:output_type -> weir.v1.DeletePoolReply
+	8,  // 46: weir.v1.AdminService.ListPools:output_type -> weir.v1.ListPoolsReply
+	43, // 47: weir.v1.AdminService.GetPool:output_type -> weir.v1.Pool
+	30, // 48: weir.v1.AdminService.ShowPool:output_type -> weir.v1.PoolView
+	43, // 49: weir.v1.AdminService.PausePool:output_type -> weir.v1.Pool
+	1,  // 50: weir.v1.AdminService.AddClient:output_type -> weir.v1.NewCapability
+	15, // 51: weir.v1.AdminService.RemoveClient:output_type -> weir.v1.RemoveClientReply
+	44, // 52: weir.v1.AdminService.SetClientRate:output_type -> weir.v1.Client
+	44, // 53: weir.v1.AdminService.SetClientLimit:output_type -> weir.v1.Client
+	17, // 54: weir.v1.AdminService.ListClients:output_type -> weir.v1.ListClientsReply
+	1,  // 55: weir.v1.AdminService.CreateCapability:output_type -> weir.v1.NewCapability
+	20, // 56: weir.v1.AdminService.ListCapabilities:output_type -> weir.v1.ListCapabilitiesReply
+	22, // 57: weir.v1.AdminService.RevokeCapability:output_type -> weir.v1.RevokeCapabilityReply
+	24, // 58: weir.v1.AdminService.ListWorkers:output_type -> weir.v1.ListWorkersReply
+	32, // 59: weir.v1.AdminService.ShowWorker:output_type -> weir.v1.WorkerView
+	26, // 60: weir.v1.AdminService.ForgetWorker:output_type -> weir.v1.ForgetWorkerReply
+	28, // 61: weir.v1.AdminService.PauseWorkers:output_type -> weir.v1.PauseWorkersReply
+	36, // 62: weir.v1.AdminService.EvictJobs:output_type -> weir.v1.EvictJobsReply
+	38, // 63: weir.v1.AdminService.UpdateWorker:output_type -> weir.v1.UpdateWorkerReply
+	40, // 64: weir.v1.AdminService.ListChanges:output_type -> weir.v1.ListChangesReply
+	42, // [42:65] is the sub-list for method output_type
+	19, // [19:42] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -2576,14 +2636,14 @@ func file_weir_v1_admin_proto_init() {
 	}
 	file_weir_v1_event_proto_init()
 	file_weir_v1_job_proto_init()
-	file_weir_v1_admin_proto_msgTypes[12].OneofWrappers = []any{}
+	file_weir_v1_admin_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_proto_rawDesc), len(file_weir_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	AdminService_AddClient_FullMethodName        = "/weir.v1.AdminService/AddClient"
 	AdminService_RemoveClient_FullMethodName     = "/weir.v1.AdminService/RemoveClient"
 	AdminService_SetClientRate_FullMethodName    = "/weir.v1.AdminService/SetClientRate"
+	AdminService_SetClientLimit_FullMethodName   = "/weir.v1.AdminService/SetClientLimit"
 	AdminService_ListClients_FullMethodName      = "/weir.v1.AdminService/ListClients"
 	AdminService_CreateCapability_FullMethodName = "/weir.v1.AdminService/CreateCapability"
 	AdminService_ListCapabilities_FullMethodName = "/weir.v1.AdminService/ListCapabilities"
@@ -65,6 +66,7 @@ type AdminServiceClient interface {
 	AddClient(ctx context.Context, in *AddClientRequest, opts ...grpc.CallOption) (*NewCapability, error)
 	RemoveClient(ctx context.Context, in *RemoveClientRequest, opts ...grpc.CallOption) (*RemoveClientReply, error)
 	SetClientRate(ctx context.Context, in *SetClientRateRequest, opts ...grpc.CallOption) (*Client, error)
+	SetClientLimit(ctx context.Context, in *SetClientLimitRequest, opts ...grpc.CallOption) (*Client, error)
 	ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsReply, error)
 	CreateCapability(ctx context.Context, in *CreateCapabilityRequest, opts ...grpc.CallOption) (*NewCapability, error)
 	ListCapabilities(ctx context.Context, in *ListCapabilitiesRequest, opts ...grpc.CallOption) (*ListCapabilitiesReply, error)
@@ -201,6 +203,16 @@ func (c *adminServiceClient) SetClientRate(ctx context.Context, in *SetClientRat
 	return out, nil
 }
 
+func (c *adminServiceClient) SetClientLimit(ctx context.Context, in *SetClientLimitRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AdminService_SetClientLimit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListClientsReply)
@@ -331,6 +343,7 @@ type AdminServiceServer interface {
 	AddClient(context.Context, *AddClientRequest) (*NewCapability, error)
 	RemoveClient(context.Context, *RemoveClientRequest) (*RemoveClientReply, error)
 	SetClientRate(context.Context, *SetClientRateRequest) (*Client, error)
+	SetClientLimit(context.Context, *SetClientLimitRequest) (*Client, error)
 	ListClients(context.Context, *ListClientsRequest) (*ListClientsReply, error)
 	CreateCapability(context.Context, *CreateCapabilityRequest) (*NewCapability, error)
 	ListCapabilities(context.Context, *ListCapabilitiesRequest) (*ListCapabilitiesReply, error)
@@ -389,6 +402,9 @@ func (UnimplementedAdminServiceServer) RemoveClient(context.Context, *RemoveClie
 }
 func (UnimplementedAdminServiceServer) SetClientRate(context.Context, *SetClientRateRequest) (*Client, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetClientRate not implemented")
+}
+func (UnimplementedAdminServiceServer) SetClientLimit(context.Context, *SetClientLimitRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetClientLimit not implemented")
 }
 func (UnimplementedAdminServiceServer) ListClients(context.Context, *ListClientsRequest) (*ListClientsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListClients not implemented")
@@ -642,6 +658,24 @@ func _AdminService_SetClientRate_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_SetClientLimit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetClientLimitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetClientLimit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetClientLimit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetClientLimit(ctx, req.(*SetClientLimitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListClients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListClientsRequest)
 	if err := dec(in); err != nil {
@@ -890,6 +924,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetClientRate",
 			Handler:    _AdminService_SetClientRate_Handler,
+		},
+		{
+			MethodName: "SetClientLimit",
+			Handler:    _AdminService_SetClientLimit_Handler,
 		},
 		{
 			MethodName: "ListClients",

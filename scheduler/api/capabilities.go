@@ -86,6 +86,18 @@ func (s *Server) SetClientRate(ctx context.Context, req *pb.SetClientRateRequest
 	return &pb.Client{Name: req.Name, Rate: req.Rate}, nil
 }
 
+// SetClientLimit changes how many of a client's jobs may run at once in each pool.
+func (s *Server) SetClientLimit(ctx context.Context, req *pb.SetClientLimitRequest) (*pb.Client, error) {
+	if err := auth.From(ctx).MayRunCluster(); err != nil {
+		return nil, err
+	}
+	set := &pb.Command_SetClientLimit{SetClientLimit: &pb.SetClientLimit{Name: req.Name, MaxRunning: req.MaxRunning}}
+	if _, err := s.propose(ctx, &pb.Command{MinLevel: permitLevel, Op: set}); err != nil {
+		return nil, err
+	}
+	return &pb.Client{Name: req.Name, MaxRunning: req.MaxRunning}, nil
+}
+
 // ListClients returns every client.
 func (s *Server) ListClients(ctx context.Context, req *pb.ListClientsRequest) (*pb.ListClientsReply, error) {
 	reply := &pb.ListClientsReply{}

@@ -46,6 +46,7 @@ var table = map[string]rule{
 	pb.AdminService_AddClient_FullMethodName:        {may: operators, change: true}, // with a capability: admin only
 	pb.AdminService_RemoveClient_FullMethodName:     {may: Admin, change: true},     // it revokes capabilities
 	pb.AdminService_SetClientRate_FullMethodName:    {may: operators, change: true},
+	pb.AdminService_SetClientLimit_FullMethodName:   {may: operators, change: true},
 	pb.AdminService_ListClients_FullMethodName:      {may: operators | Read},
 	pb.AdminService_CreateCapability_FullMethodName: {may: Admin, change: true},
 	pb.AdminService_ListCapabilities_FullMethodName: {may: Admin},

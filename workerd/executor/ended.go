@@ -17,6 +17,9 @@ var (
 	ErrFenced = errors.New("the lease is over: another worker may run this job now")
 	// ErrKilled: the worker was told to stop without waiting; killed at once.
 	ErrKilled = errors.New("the worker was told to stop at once")
+	// ErrUnrenewed: the cluster may think that the worker is lost, and a job with the
+	// same concurrency key must not run beside this one; killed at once.
+	ErrUnrenewed = errors.New("contact with the cluster was lost, and a job with a concurrency key must not run without")
 )
 
 // TimeLimitError is the cause with which Timed ends a context.

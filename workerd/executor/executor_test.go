@@ -151,6 +151,7 @@ func TestEndedAndGrace(t *testing.T) {
 		&TimeLimitError{time.Second}:           {pb.OutcomeKind_OUTCOME_TIMED_OUT, time.Minute},
 		ErrFenced:                              {},
 		ErrKilled:                              {},
+		ErrUnrenewed:                           {},
 		context.Canceled:                       {},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())

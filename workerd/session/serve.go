@@ -99,6 +99,7 @@ func (s *Session) visit(ctx context.Context, st step) error {
 	defer watchdog.Stop()
 
 	card, keys, renewed := s.pass.get()
+	asked := Boottime()
 	up, err := pb.NewWorkerServiceClient(c).Session(outgoing(ctx, card, s.cluster))
 	if err != nil {
 		return cause(ctx, err)
@@ -117,6 +118,7 @@ func (s *Session) visit(ctx context.Context, st step) error {
 	case !watchdog.Stop():
 		return errNoAnswer
 	}
+	s.renewed.begin(asked)
 	return s.serve(ctx, cancel, up, first, st, renewed)
 }
 
@@ -212,6 +214,7 @@ func (s *Session) transmit(ctx context.Context, up stream, beat time.Duration, r
 		case now := <-timer.C:
 			timer.Reset(beat)
 			seq++
+			s.renewed.sent(seq)
 			if err := up.Send(s.heartbeat(seq)); err != nil {
 				return <-received
 			}
@@ -257,6 +260,7 @@ func (r *repeater) due(host Host, now time.Time) []*pb.FinishedAttempt {
 func (s *Session) receive(up stream, first *pb.NodeMessage, pager *pager, alive func()) error {
 	for m := first; ; {
 		if m.HeartbeatAck != nil {
+			s.renewed.acknowledged(m.HeartbeatAck.Seq)
 			alive()
 		}
 		if m.Probe != nil {

@@ -52,6 +52,7 @@ type Session struct {
 	links   links
 	pass    *pass
 	timing  timing
+	renewed renewals
 
 	// Of Run's goroutine alone.
 	route   *route
