@@ -52,7 +52,7 @@ type Executor struct {
 	allowed []string
 }
 
-var _ executor.Executor = (*Executor)(nil)
+var _ executor.Checked = (*Executor)(nil)
 
 // New makes the work directory and removes what an earlier worker left in it.
 func New(c Config) (*Executor, error) {

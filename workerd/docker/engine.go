@@ -18,6 +18,9 @@ type Engine interface {
 	Build(ctx context.Context, r Request, out io.Writer) error
 	// Push pushes the image that Build has built, and gives its digest there.
 	Push(ctx context.Context, r Request, out io.Writer) (digest string, err error)
+	// Forget removes the image that Build has built, where the engine would keep it
+	// until somebody removes it.
+	Forget(ctx context.Context, r Request) error
 }
 
 // Request is one build.

@@ -195,6 +195,16 @@ func (p *Program) Push(ctx context.Context, r Request, out io.Writer) (string, e
 	return string(m[1]), nil
 }
 
+// Forget implements Engine.
+func (p *Program) Forget(ctx context.Context, r Request) error {
+	image, err := os.ReadFile(p.imageFile(r))
+	if err != nil {
+		return fmt.Errorf("read which image docker has built: %w", err)
+	}
+	_, err = p.run(ctx, r, false, io.Discard, "rmi", strings.TrimSpace(string(image)))
+	return err
+}
+
 // keptName is a name that keeps a pushed image in the daemon's cache.
 func keptName(id string) string {
 	_, hash, _ := strings.Cut(id, ":")

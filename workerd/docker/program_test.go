@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -30,9 +31,25 @@ func TestDocker(t *testing.T) {
 		return e
 	})
 	for name, test := range map[string]func(*bench){
-		"context": dockerContext, "classic": classic, "push": push, "failures": dockerFailures, "cancel": dockerCancel, "secrets": secrets, "background": background, "retries": dockerRetries,
+		"context": dockerContext, "classic": classic, "push": push, "failures": dockerFailures, "cancel": dockerCancel, "secrets": secrets, "background": background, "retries": dockerRetries, "health": dockerHealth,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.in(t)) })
+	}
+}
+
+// dockerHealth: the daemon keeps no image of a health check.
+func dockerHealth(b *bench) {
+	images := func() string {
+		out, err := exec.Command("docker", "images", "--all", "--quiet").Output()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return string(out)
+	}
+	before := images()
+	healthy(b)
+	if after := images(); after != before {
+		b.Errorf("images before a health check:\n%safter it:\n%s", before, after)
 	}
 }
 

@@ -37,6 +37,8 @@ type Engine struct {
 	metrics *metrics
 	running sync.WaitGroup
 
+	checking sync.Mutex // held by the health check that runs
+
 	mu      sync.Mutex
 	index   *index
 	flights map[string]*flight
@@ -139,27 +141,4 @@ func (e *Engine) Free() (Space, error) {
 		free.Inodes = 100 * float64(s.Ffree) / float64(s.Files)
 	}
 	return free, nil
-}
-
-// Healthcheck builds something trivial from a base image, anew each time.
-func (e *Engine) Healthcheck(ctx context.Context, base string) error {
-	s, err := spec.Parse(`((from "` + base + `") (shell /bin/sh -c) (run (shell "echo healthcheck")))`)
-	if err != nil {
-		return fmt.Errorf("health check: %w", err)
-	}
-	var log tail
-	id, err := e.Build(ctx, Request{Spec: s}, &log)
-	if err != nil {
-		return fmt.Errorf("health check: %w; its log ends with %q", err, log)
-	}
-	return e.Delete(id)
-}
-
-// tail keeps the end of what is written.
-type tail []byte
-
-func (t *tail) Write(p []byte) (int, error) {
-	*t = append(*t, p...)
-	*t = (*t)[max(0, len(*t)-1000):]
-	return len(p), nil
 }

@@ -40,6 +40,7 @@ const SecretMount = "/run/secrets"
 // Engine runs one command on a base image, as an *obuilder.Engine does.
 type Engine interface {
 	Run(ctx context.Context, r obuilder.CommandRequest, out io.Writer) (obuilder.Exit, error)
+	Healthcheck(ctx context.Context) error
 }
 
 // Config is what the executor needs.
@@ -60,7 +61,7 @@ type Executor struct {
 	passed []string
 }
 
-var _ executor.Executor = (*Executor)(nil)
+var _ executor.Checked = (*Executor)(nil)
 
 // New makes the work directory and removes what an earlier worker left in it.
 func New(c Config) (*Executor, error) {
@@ -76,6 +77,9 @@ func New(c Config) (*Executor, error) {
 	}
 	return e, nil
 }
+
+// Healthcheck implements executor.Checked.
+func (e *Executor) Healthcheck(ctx context.Context) error { return e.cfg.Engine.Healthcheck(ctx) }
 
 // Run runs one attempt. See executor.Executor.
 func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.Outcome, error) {

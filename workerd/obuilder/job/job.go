@@ -29,6 +29,7 @@ import (
 // Builder builds specs, as an *obuilder.Engine does.
 type Builder interface {
 	Build(ctx context.Context, r obuilder.Request, out io.Writer) (string, error)
+	Healthcheck(ctx context.Context) error
 }
 
 // Config is what the executor needs.
@@ -48,7 +49,7 @@ type Executor struct {
 	passed  []string
 }
 
-var _ executor.Executor = (*Executor)(nil)
+var _ executor.Checked = (*Executor)(nil)
 
 // New makes the work directory and removes what an earlier worker left in it.
 func New(c Config) (*Executor, error) {
@@ -64,6 +65,9 @@ func New(c Config) (*Executor, error) {
 	}
 	return e, nil
 }
+
+// Healthcheck implements executor.Checked.
+func (e *Executor) Healthcheck(ctx context.Context) error { return e.builder.Healthcheck(ctx) }
 
 // Run runs one attempt. See executor.Executor.
 func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb.Outcome, error) {

@@ -22,6 +22,8 @@ import (
 // builder plays the engine's part: how builds end is all that matters here.
 type builder func(ctx context.Context, r obuilder.Request, out io.Writer) (string, error)
 
+func (b builder) Healthcheck(context.Context) error { return nil }
+
 func (b builder) Build(ctx context.Context, r obuilder.Request, out io.Writer) (string, error) {
 	return b(ctx, r, out)
 }
