@@ -52,7 +52,7 @@ engines: ## get BuildKit and Docker for tests that run as root; some minutes, on
 	@.ci/engines
 
 selftest: deps engines base-image ## let weir build weir, on Debian; some minutes
-	WEIR_SELFTEST=1 $(GO) test -count=1 -timeout 18m ./cli/selftest
+	WEIR_SELFTEST=1 $(GO) test -count=1 -timeout 30m ./cli/selftest
 
 base-image: ## make the Debian image on which weir builds itself; a minute or two, once
 	@.ci/base-image >/dev/null

@@ -29,7 +29,7 @@ import (
 )
 
 // patience is how long a build from nothing may take on a busy machine.
-const patience = 7 * time.Minute
+const patience = 14 * time.Minute
 
 // The examples build this project as an OBuilder spec and, in part, as a Dockerfile. A second
 // build of the commit goes to the worker that has it cached, and its log says so.
