@@ -121,6 +121,11 @@ func showJob(t *ui.Table, j *pb.Job) {
 	for _, a := range j.Attempts {
 		t.Row(a.Number, ui.Clip(a.Worker, 16), clock(a.StartedMs), t.Between(a.StartedMs, a.EndedMs), ui.Outcome(a.Outcome), logState(a))
 	}
+	for _, a := range j.Attempts {
+		if m := a.GetOutcome().GetMessage(); m != "" {
+			t.Line("attempt %d: %s", a.Number, ui.Clean(m))
+		}
+	}
 }
 
 func showSpec(t *ui.Table, s *pb.JobSpec) {

@@ -19,8 +19,12 @@ type class struct {
 	slots  int
 	labels []fsm.Label
 	leash  bool
-	sealed string // id of the key that a worker must hold; empty: none
-	jobs   int    // in whatever place
+	avoid  []string // workers that its jobs avoid while there are others
+	sealed string   // id of the key that a worker must hold; empty: none
+	jobs   int      // in whatever place
+
+	counted map[string]bool // the others, which take jobs
+	others  int
 
 	waiting  *btree.BTreeG[*job]
 	raised   *btree.BTreeG[*job] // those of waiting that have a priority
@@ -47,11 +51,12 @@ func (p *Pool) classOf(n Need) *class {
 		p.sweep()
 	}
 	c := &class{
-		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels, sealed: n.Key, leash: n.Leash,
+		key: key, kind: n.Kind, slots: n.slots(), labels: n.Labels, sealed: n.Key, leash: n.Leash, avoid: n.Avoid,
 		waiting: newTree(before), raised: newTree(raisedLess), claiming: newTree(before),
 		able: newTree(waitedLonger), partial: newTree(waitedLonger),
 	}
 	p.classes[key] = c
+	p.shun(c)
 	for _, w := range p.workers {
 		if !c.fits(w) {
 			continue
@@ -70,6 +75,7 @@ func (p *Pool) sweep() {
 	for _, w := range p.workers {
 		w.fits = slices.DeleteFunc(w.fits, empty)
 	}
+	p.shy = slices.DeleteFunc(p.shy, empty)
 	for key, c := range p.classes {
 		if empty(c) {
 			delete(p.classes, key)
@@ -80,7 +86,12 @@ func (p *Pool) sweep() {
 
 // fits says whether the worker could run the class's jobs with all slots free.
 func (c *class) fits(w *worker) bool {
-	return w.connected && c.slots <= w.slots && c.isTaken(w) && c.canOpen(w) && c.hasLabels(w) && c.isLeashed(w)
+	return w.connected && c.couldRun(w) && !c.avoids(w)
+}
+
+// couldRun is fits, whoever the worker is.
+func (c *class) couldRun(w *worker) bool {
+	return c.slots <= w.slots && c.isTaken(w) && c.canOpen(w) && c.hasLabels(w) && c.isLeashed(w)
 }
 
 // isTaken says whether the worker takes jobs of the class's kind.

@@ -106,7 +106,7 @@ func JobOf(j *fsm.Job) Job {
 	return Job{
 		ID: j.ID, Urgent: j.Urgent, FairStart: j.FairStart, Client: j.Client, Hint: j.Hint,
 		Priority: j.Priority, Concurrency: j.Concurrency, AtMost: j.AtMost,
-		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels, Key: keyOf(j), Leash: j.Concurrency != ""},
+		Need: Need{Kind: jobkind.OfBytes(j.Spec), Slots: j.Slots, Labels: j.Labels, Key: keyOf(j), Leash: j.Concurrency != "", Avoid: avoided(j)},
 	}
 }
 

@@ -67,6 +67,8 @@ func (g *crowd) step() {
 		i := g.random.IntN(len(g.held))
 		g.pool.Free(g.held[i])
 		g.held = append(g.held[:i:i], g.held[i+1:]...)
+	case n < 18 && g.random.IntN(2) == 0:
+		g.pool.SetInactive(fmt.Sprint("w", g.random.IntN(3)), []string{"", "", "rests"}[g.random.IntN(3)])
 	case n < 18:
 		g.pool.Remove(fsm.JobID(g.random.Uint64N(uint64(g.nextID) + 1)))
 	case n < 19:
@@ -87,6 +89,9 @@ func (g *crowd) queue() {
 	}
 	if n := g.random.IntN(5); n < 2 {
 		j.Concurrency, j.AtMost, j.Need.Leash = fmt.Sprint("k", n), uint32(1+n), true
+	}
+	if g.random.IntN(6) == 0 {
+		j.Need.Avoid = []string{fmt.Sprint("w", g.random.IntN(3))}
 	}
 	if n := g.random.IntN(4); n < 2 {
 		j.Hint = fmt.Sprint("h", n)
@@ -209,6 +214,10 @@ func (g *crowd) mayBeGated(j *job) {
 
 // drain lets everything run to its end: nothing may be left behind.
 func (g *crowd) drain() {
+	for i := range 3 {
+		g.pool.SetInactive(fmt.Sprint("w", i), "")
+	}
+	g.onWay = append(g.onWay, g.pool.Take()...)
 	for len(g.onWay)+len(g.runs)+len(g.held) > 0 {
 		for len(g.held) > 0 {
 			g.pool.Free(g.held[0])

@@ -12,6 +12,7 @@ type Need struct {
 	Slots  uint32      // at least 1
 	Labels []fsm.Label // all of them; sorted by name
 	Key    string      // id of the key that its secrets are sealed to; empty: it has none
+	Avoid  []string    // workers that should not run it while another can; sorted
 	Leash  bool        // its worker must kill it when contact is lost, as it has a concurrency key
 }
 
@@ -74,7 +75,7 @@ func (j *job) slots() int { return j.class.slots }
 
 // key names the class of all jobs with the same need.
 func (n Need) key() string {
-	if len(n.Labels) == 0 && n.Key == "" && !n.Leash {
+	if len(n.Labels) == 0 && n.Key == "" && !n.Leash && len(n.Avoid) == 0 {
 		return n.Kind + "\x00" + strconv.Itoa(n.slots())
 	}
 	key := append([]byte(n.Kind), 0)
@@ -91,6 +92,10 @@ func (n Need) key() string {
 	}
 	if n.Leash {
 		key = append(key, "\x00\x00\x00"...)
+	}
+	for _, name := range n.Avoid {
+		key = append(key, "\x00!"...)
+		key = append(key, name...)
 	}
 	return string(key)
 }

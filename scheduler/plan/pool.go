@@ -68,6 +68,7 @@ type Pool struct {
 	lanes   map[laneKey]*lane
 	laneNo  uint64
 	kept    map[fsm.LeaseID]string // leases that are over and still take their key
+	shy     []*class               // those that avoid workers
 	raised  int                    // jobs with a priority
 	some    [3]*gate               // what gatesOf returns
 
@@ -145,7 +146,7 @@ func (p *Pool) Reset() {
 	p.asking = nil
 	clear(p.leases)
 	p.resetGates()
-	p.classes = map[string]*class{}
+	p.classes, p.shy = map[string]*class{}, nil
 	p.queued = 0
 	for id, j := range p.jobs {
 		if j.place != granted {

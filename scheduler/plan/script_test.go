@@ -233,7 +233,7 @@ func (a args) asJob(id fsm.JobID) Job {
 }
 
 func (a args) need() Need {
-	return Need{Kind: a.str("kind"), Slots: uint32(a.num("slots", 1)), Labels: a.labels()}
+	return Need{Kind: a.str("kind"), Slots: uint32(a.num("slots", 1)), Labels: a.labels(), Avoid: a.list("avoid")}
 }
 
 func (a args) list(name string) []string {

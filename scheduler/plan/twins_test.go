@@ -262,6 +262,13 @@ func check(t *testing.T, p *Pool) {
 	if free != p.idleFree {
 		t.Errorf("idle workers have %d free slots, counted as %d", free, p.idleFree)
 	}
+	for _, w := range p.workers {
+		for _, c := range p.classes {
+			if slices.Contains(w.fits, c) != c.fits(w) {
+				t.Errorf("worker %s looks at class %q: %v, and should: %v", w.name, c.key, !c.fits(w), c.fits(w))
+			}
+		}
+	}
 	queued := 0
 	for _, l := range p.lanes {
 		queued += l.shut.Len()

@@ -56,6 +56,7 @@ func (p *Pool) Join(offer Worker) {
 	p.retire(w)
 	w.slots, w.labels, w.kinds, w.keys = int(offer.Slots), offer.Labels, offer.Kinds, offer.Keys
 	w.leashes, w.connected, w.inactive = offer.Leashes, true, offer.Inactive
+	p.review(w)
 	for _, c := range p.classes {
 		if c.fits(w) {
 			w.fits = append(w.fits, c)
@@ -75,8 +76,10 @@ func (p *Pool) SetInactive(name, why string) {
 	w.inactive = why
 	switch {
 	case was && !w.active():
+		p.review(w)
 		p.disperse(w)
 	case w.active():
+		p.review(w)
 		p.stir(w)
 	}
 	p.run()
@@ -182,6 +185,7 @@ func (p *Pool) worker(name string) *worker {
 func (p *Pool) retire(w *worker) {
 	p.rouse(w)
 	w.connected = false
+	p.review(w)
 	w.fits = nil
 	p.disperse(w)
 }
