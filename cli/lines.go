@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -22,7 +24,11 @@ func linePrinter[M proto.Message](e *env, line func(M) string) (func(M) error, e
 			if err != nil {
 				return fmt.Errorf("render answer: %w", err)
 			}
-			_, err = fmt.Fprintf(e.stdout, "%s\n", raw)
+			var tidy bytes.Buffer // protojson varies its spaces on purpose
+			if err := json.Compact(&tidy, raw); err != nil {
+				return fmt.Errorf("render answer: %w", err)
+			}
+			_, err = fmt.Fprintf(e.stdout, "%s\n", &tidy)
 			return err
 		}, nil
 	}

@@ -105,7 +105,7 @@ func newRoot(e *env) *cobra.Command {
 		&cobra.Group{ID: "daemon", Title: "Daemons:"},
 	)
 	add(root, "build", newSubmit(e), newJobs(e), newJob(e), newLogs(e), newOBuilder(e))
-	add(root, "operate", newStatus(e), newRaft(e), newPool(e), newClient(e), newCap(e), newAdmin(e), newTLS(e), newAudit(e), newEvents(e), newSim(e))
+	add(root, "operate", newStatus(e), newTop(e), newRaft(e), newPool(e), newClient(e), newCap(e), newAdmin(e), newTLS(e), newAudit(e), newEvents(e), newSim(e))
 	add(root, "daemon", newServer(e), newWorker(e), newDev(e), newBench(e))
 	e.noteBeginning(root)
 	return root
