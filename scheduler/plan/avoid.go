@@ -10,15 +10,17 @@ import (
 // maxAvoided is how many workers a job avoids, the latest.
 const maxAvoided = 3
 
-// A job that a worker lost, or could not run, or that was taken off it, goes to
-// another one: its class does not fit the workers that it avoids, for as long as any
-// other that does takes jobs.
+// A job that a worker could not run, or failed, or that was taken off it, goes to
+// another one, though that may be busy for long: its class does not fit the workers that it avoids, for as long as any
+// other that does takes jobs. A worker that was lost is gone for the time being; when it is back,
+// it is as good as any.
 
 // avoided names the workers on which a waiting job's attempts have ended, sorted.
 func avoided(j *fsm.Job) (names []string) {
 	for i := len(j.Attempts) - 1; i >= 0 && len(names) < maxAvoided; i-- {
 		a := &j.Attempts[i]
-		if a.Outcome.GetKind() != pb.OutcomeKind_OUTCOME_WORKER_REVOKED && !slices.Contains(names, a.Worker) {
+		lost := a.Outcome.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_LOST || a.Outcome.GetKind() == pb.OutcomeKind_OUTCOME_WORKER_REVOKED
+		if !lost && !slices.Contains(names, a.Worker) {
 			names = append(names, a.Worker)
 		}
 	}

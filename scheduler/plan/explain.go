@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weirbuild/weir/fsm"
 )
@@ -35,6 +36,9 @@ func (p *Pool) Explain(id fsm.JobID, ahead int) Reason {
 	fit, why := p.fitting(j.class)
 	if why != "" {
 		return Reason{Why: why, Details: p.absences()}
+	}
+	if j.passed != 0 {
+		return p.explainPassed(j)
 	}
 	return p.explainBusy(j, fit, ahead)
 }
@@ -168,6 +172,15 @@ func (p *Pool) explainBusy(j *job, fit []*worker, ahead int) Reason {
 	}
 	why := fmt.Sprintf("%s ahead, and %d of %s taken on the %s that can run it", jobCount(ahead), busy, slotCount(slots), workerCount(len(fit)))
 	return Reason{Why: why, Details: p.absences()}
+}
+
+// explainPassed tells of a job that smaller ones go past.
+func (p *Pool) explainPassed(j *job) Reason {
+	left := max(p.policy.WideAfter-(p.now-j.passed), 0)
+	return Reason{
+		Why:     fmt.Sprintf("it needs %s of one worker, and none that fits has so many free", slotCount(j.slots())),
+		Details: []string{fmt.Sprintf("smaller jobs behind it may start for another %v, then a worker gathers slots for it (wide-after)", time.Duration(left)*time.Millisecond)},
+	}
 }
 
 // absences lists the connected workers that take no jobs, by name.

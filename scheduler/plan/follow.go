@@ -127,7 +127,7 @@ func leaseOf(j *fsm.Job, a *fsm.Attempt) Lease {
 
 // PolicyOf is what a pool's configuration chooses.
 func PolicyOf(l fsm.Limits) Policy {
-	return Policy{Steal: l.Steal, MaxRunning: l.MaxRunning, MaxRunningPerClient: l.MaxRunningPerClient}
+	return Policy{Steal: l.Steal, MaxRunning: l.MaxRunning, MaxRunningPerClient: l.MaxRunningPerClient, WideAfter: l.WideAfter}
 }
 
 // LookUp answers as a Book from the state.

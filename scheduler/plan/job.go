@@ -56,6 +56,7 @@ type job struct {
 	key       string // of concurrency; empty: none
 	most      int
 	lanes     [stages]*lane
+	passed    int64     // since when it is passed over, ms; 0: it is not
 	inPlaceOf fsm.JobID // it has traded places with this one; 0: with none
 }
 

@@ -29,9 +29,11 @@ func (p *Pool) ask(w *worker) {
 			return
 		case j.slots() <= w.free():
 			p.grant(w, j)
+		case w.claim == j || j.worker == w:
+			p.rouse(w)
+			return // it gathers for it, or has it on its own queue
 		default:
 			p.claim(w, j)
-			return
 		}
 	}
 }
@@ -44,6 +46,11 @@ func (p *Pool) next(w *worker) *job {
 		if w.claim != nil {
 			if own != nil && before(own, w.claim) {
 				return own
+			}
+			if w.claim.slots() > w.free() {
+				if f := p.filler(w); f != nil {
+					return f
+				}
 			}
 			return w.claim
 		}
@@ -60,22 +67,32 @@ func (p *Pool) next(w *worker) *job {
 	}
 }
 
-// head is the first job of the backlog that fits the worker. One that another
-// worker gathers slots for counts only if it could start here at once.
+// head is the first job of the backlog that fits the worker; while one that needs
+// too many slots is passed over, the first that it has slots for.
 func (p *Pool) head(w *worker) *job {
-	var best *job
+	best := p.firstFor(w, func(*job) bool { return true })
+	if best != nil && best.place == waiting && best.slots() > w.free() && !p.mayGather(best) {
+		best = p.firstFor(w, func(j *job) bool { return j.slots() <= w.free() })
+	}
+	return p.favoured(w, best)
+}
+
+// firstFor is the first job that fits the worker and is wanted, of the heads of its
+// classes. One that another worker gathers slots for counts only if it could start
+// here at once.
+func (p *Pool) firstFor(w *worker, wanted func(*job) bool) (best *job) {
 	for _, c := range w.fits {
-		if j := first(c.waiting); j != nil && (best == nil || before(j, best)) {
+		if j := first(c.waiting); j != nil && (best == nil || before(j, best)) && wanted(j) {
 			best = j
 		}
 		if c.slots > w.free() {
 			continue
 		}
-		if j := first(c.claiming); j != nil && (best == nil || before(j, best)) {
+		if j := first(c.claiming); j != nil && (best == nil || before(j, best)) && wanted(j) {
 			best = j
 		}
 	}
-	return p.favoured(w, best)
+	return best
 }
 
 // ownFirst is the first job of the worker's own queue.
@@ -102,8 +119,10 @@ func (p *Pool) arrive(j *job) {
 	case able != nil:
 		_, costs := p.book.Look(j.client, j.hint)
 		p.reserve(able, j, costs.Uncached)
-	default:
+	case p.mayGather(j):
 		p.claim(partial, j)
+	default:
+		p.stay(j)
 	}
 }
 
@@ -171,8 +190,9 @@ func (p *Pool) weigh(w *worker, delta int64, change func()) {
 // free slots for it.
 func (p *Pool) claim(w *worker, j *job) {
 	p.rouse(w)
-	if j.worker == w {
-		return // it gathers for it already, or has it on its own queue
+	w.gathered = 0
+	if wait, known := p.gathering(w, j.slots()); known {
+		w.gathered = p.now + wait
 	}
 	p.unlink(j)
 	j.place, j.worker = claiming, w

@@ -34,6 +34,9 @@ type Policy struct {
 	// MaxRunning and MaxRunningPerClient bound the jobs that run at once; 0: no limit.
 	MaxRunning          int
 	MaxRunningPerClient int
+	// WideAfter is how long, in ms, a job that needs several slots is passed over at the
+	// head of the backlog before a worker gathers slots for it; 0: not at all.
+	WideAfter int64
 }
 
 // Grant is a decision: this worker runs this job.
@@ -68,6 +71,7 @@ type Pool struct {
 	lanes   map[laneKey]*lane
 	laneNo  uint64
 	kept    map[fsm.LeaseID]string // leases that are over and still take their key
+	wide    *btree.BTreeG[*job]    // jobs of the backlog that are passed over
 	shy     []*class               // those that avoid workers
 	raised  int                    // jobs with a priority
 	some    [3]*gate               // what gatesOf returns
@@ -91,6 +95,7 @@ func New(policy Policy, book Book) *Pool {
 		workers: map[string]*worker{},
 		leases:  map[fsm.LeaseID]*lease{},
 		warming: map[string][]string{},
+		wide:    newTree(passedLonger),
 		all:     newGate(policy.MaxRunning),
 		clients: map[string]*gate{},
 		keys:    map[string]*gate{},
@@ -118,7 +123,8 @@ func (p *Pool) SetPolicy(policy Policy) {
 // long for another one.
 func (p *Pool) Advance(now int64) {
 	p.now = max(p.now, now)
-	if p.now-p.hunted < huntEvery || !p.Restless() {
+	p.gatherForWide()
+	if p.now-p.hunted < huntEvery || !p.canSteal() {
 		return
 	}
 	p.hunting, p.hunted = true, p.now
@@ -127,6 +133,10 @@ func (p *Pool) Advance(now int64) {
 
 // Restless says whether the passing of time alone may lead to a decision.
 func (p *Pool) Restless() bool {
+	return p.canSteal() || !p.paused && p.wide.Len() > 0
+}
+
+func (p *Pool) canSteal() bool {
 	return p.policy.Steal && !p.paused && p.idleFree > 0 && p.loaded.Len() > 0
 }
 
@@ -146,6 +156,7 @@ func (p *Pool) Reset() {
 	p.asking = nil
 	clear(p.leases)
 	p.resetGates()
+	p.wide.Clear()
 	p.classes, p.shy = map[string]*class{}, nil
 	p.queued = 0
 	for id, j := range p.jobs {
@@ -269,6 +280,9 @@ func (p *Pool) unraise(j *job) {
 func (p *Pool) stay(j *job) {
 	j.place = waiting
 	j.class.waiting.Load(j)
+	if j.passed != 0 {
+		p.wide.Set(j)
+	}
 	if j.priority > 0 {
 		j.class.raised.Set(j)
 	}
@@ -280,6 +294,7 @@ func (p *Pool) unlink(j *job) {
 	case waiting:
 		j.class.waiting.Delete(j)
 		j.class.raised.Delete(j)
+		p.wide.Delete(j)
 	case claiming:
 		j.class.claiming.Delete(j)
 		j.worker.claim = nil

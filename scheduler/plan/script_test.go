@@ -129,7 +129,9 @@ func (s *script) command(a args) string {
 	case "free":
 		s.pool.Free(fsm.LeaseID(id))
 	case "limits":
-		s.pool.SetPolicy(Policy{MaxRunning: a.num("pool", 0), MaxRunningPerClient: a.num("client", 0)})
+		s.pool.SetPolicy(Policy{MaxRunning: a.num("pool", 0), MaxRunningPerClient: a.num("client", 0), WideAfter: int64(a.num("wide", 0))})
+	case "advance":
+		s.pool.Advance(int64(a.num("to", 0)))
 	case "client":
 		s.pool.SetClientLimit(a.subject(), a.num("most", 0))
 	case "end":

@@ -29,7 +29,7 @@ func (p *Pool) enlist(w *worker) {
 // wait there for longer than it is worth. Of a worker's jobs the last waits
 // longest.
 func (p *Pool) steal() bool {
-	if !p.hunting || !p.Restless() {
+	if !p.hunting || !p.canSteal() {
 		p.hunting = false
 		return false
 	}

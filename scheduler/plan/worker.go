@@ -37,6 +37,7 @@ type worker struct {
 	raised   *btree.BTreeG[*job] // those of it that have a priority
 	workload int64               // cost of the jobs on it, ms
 	claim    *job                // what it gathers free slots for
+	gathered int64               // when that was expected to be done as it began
 	fits     []*class
 
 	asking   bool
@@ -132,7 +133,7 @@ func (p *Pool) Hold(told Lease) {
 		worker: w, place: len(w.held), slots: int(max(told.Slots, 1)), started: told.Started,
 		client: told.Client, key: told.Key, most: int(told.AtMost),
 	}
-	if p.policy.Steal {
+	if p.policy.Steal || p.policy.WideAfter > 0 {
 		l.takes = p.expected(told)
 	}
 	p.leases[told.ID] = l
