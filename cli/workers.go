@@ -38,14 +38,32 @@ func newWorkerList(e *env) *cobra.Command {
 }
 
 func listWorkers(t *ui.Table, workers []*pb.Worker) {
-	t.Row("POOL", "WORKER", "STATE", "RUNNING", "HEARD", "VERSION")
+	t.Row("POOL", "WORKER", "STATE", "RUNNING", "HEARD", "VERSION", "KINDS")
 	for _, w := range workers {
 		heard := "-"
 		if w.Connected {
 			heard = ui.Short(time.Duration(w.LastHeardMsAgo)*time.Millisecond) + " ago"
 		}
-		t.Row(ui.Clip(w.Pool, 14), ui.Clip(w.Name, 20), workerState(w), fmt.Sprintf("%d/%d", w.Running, w.Slots), heard, ui.Clip(w.Version, 12))
+		t.Row(ui.Clip(w.Pool, 14), ui.Clip(w.Name, 20), workerState(w), fmt.Sprintf("%d/%d", w.Running, w.Slots), heard, ui.Clip(w.Version, 12), shortKinds(w))
 	}
+}
+
+// kindsWidth is how wide the kinds of a worker may be in a row of several.
+const kindsWidth = 16
+
+// shortKinds are the kinds of job that a worker takes, as many as have room.
+func shortKinds(w *pb.Worker) string {
+	if len(w.Kinds) == 0 {
+		return "-"
+	}
+	said := ui.Clip(w.Kinds[0], kindsWidth)
+	for i, k := range w.Kinds[1:] {
+		if len(said)+1+len(k) > kindsWidth {
+			return fmt.Sprintf("%s +%d", said, len(w.Kinds)-1-i)
+		}
+		said += "," + k
+	}
+	return said
 }
 
 // workerState is a worker's state in a few words.

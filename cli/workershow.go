@@ -38,6 +38,8 @@ func showWorker(t *ui.Table, v *pb.WorkerView) {
 	t.Row("pool", w.Pool)
 	t.Row("state", workerState(w))
 	showPause(t, w.Pause)
+	showWrapped(t, "why", w.Why)
+	showWrapped(t, "takes", strings.Join(w.Kinds, " "))
 	t.Row("jobs", fmt.Sprintf("%d running, on %d slots", w.Running, w.Slots))
 	if v.ReservedJobs > 0 {
 		t.Row("reserved", fmt.Sprintf("%s for it, expected to take %s", ui.Count(int(v.ReservedJobs), "job waits", "jobs wait"), ui.Short(time.Duration(v.WorkloadMs)*time.Millisecond)))
@@ -49,15 +51,20 @@ func showWorker(t *ui.Table, v *pb.WorkerView) {
 	for _, l := range w.Labels {
 		labels = append(labels, l.Name+"="+l.Value)
 	}
-	for i, line := range ui.Wrap(strings.Join(labels, " "), 64) {
-		t.Row([]string{"labels", ""}[min(i, 1)], line)
-	}
+	showWrapped(t, "labels", strings.Join(labels, " "))
 	t.Row("version", ui.Clip(w.Version, 64))
 	t.Row("first seen", moment(w.FirstSeenMs))
 	showWorkerJobs(t, "RUNNING", "FOR", v.Running, func(j *pb.JobView) string { return t.Ago(j.StartedMs) })
 	showWorkerJobs(t, "RESERVED", "AGE", v.Reserved, func(j *pb.JobView) string { return t.Ago(j.SubmittedMs) })
 	if more := int(v.ReservedJobs) - len(v.Reserved); more > 0 {
 		t.Row("and " + ui.Count(more, "job", "jobs") + " more")
+	}
+}
+
+// showWrapped shows a text in as many rows as it needs; none when it is empty.
+func showWrapped(t *ui.Table, title, text string) {
+	for i, line := range ui.Wrap(text, 64) {
+		t.Row([]string{title, ""}[min(i, 1)], line)
 	}
 }
 

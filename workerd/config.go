@@ -17,6 +17,7 @@ import (
 
 	"github.com/weirbuild/weir/proto/bytesize"
 	"github.com/weirbuild/weir/proto/capability"
+	"github.com/weirbuild/weir/proto/jobkind"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/proto/seal"
 )
@@ -186,6 +187,7 @@ func (c *Config) Validate() error {
 	bad(c.MetricsListen != "" && !loopback(c.MetricsListen),
 		"--metrics-listen %q is plain HTTP: give a loopback host:port, such as 127.0.0.1:7002", c.MetricsListen)
 	bad(hclog.LevelFromString(c.LogLevel) == hclog.NoLevel, "--log-level %q is unknown: use trace, debug, info, warn or error", c.LogLevel)
+	bad(len(c.Custom) > maxCustom, "--custom is given %d times: at most %d", len(c.Custom), maxCustom)
 	if _, err := c.labels(); err != nil {
 		errs = append(errs, err)
 	}
@@ -195,6 +197,8 @@ func (c *Config) Validate() error {
 const (
 	maxSlots = 4096
 	minSpool = 1 << 20
+
+	maxCustom = jobkind.MaxKinds - 4 // beside them there are kinds of our own
 
 	minHealthCheck = time.Second
 )

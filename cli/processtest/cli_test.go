@@ -132,7 +132,7 @@ func testListings(w *world, ci string) {
 			w.t.Errorf("weir %s -o json: %v, %v", line, parsed, err)
 		}
 		for row := range strings.Lines(w.ok(w.adminAt, args...)) {
-			if n := utf8.RuneCountInString(strings.TrimSuffix(row, "\n")); n > 80 && args[0] == "jobs" {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(row, "\n")); n > 80 && (args[0] == "jobs" || args[0] == "worker") {
 				w.t.Errorf("weir %s: a row of %d columns: %s", line, n, row)
 			}
 		}

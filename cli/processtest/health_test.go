@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,6 +25,9 @@ func TestAWorkerThatCannotBuild(t *testing.T) {
 	w.until("the worker to be found sick", func() bool { return w.workerState("p", "sick") == "not ready" })
 	next := w.waiting("p", "next")
 	why := "its health check of command jobs fails: "
+	if shown := w.ok(w.adminAt, "worker", "show", "p", "sick"); !regexp.MustCompile(`(?s)\nstate +not ready\nwhy +its health check of command jobs fails.*\ntakes +command\n`).MatchString(shown) {
+		t.Errorf("weir worker show:\n%s", shown)
+	}
 	w.until("the next job's wait to be explained", func() bool {
 		return strings.Contains(w.ok(w.adminAt, "job", "explain", fmt.Sprint(next)), why)
 	})
@@ -54,6 +58,9 @@ func TestAWorkerWhoseRuntimeIsBroken(t *testing.T) {
 	w.must(os.Remove(own))
 	w.must(os.WriteFile(own, []byte("#!/bin/sh\necho 'this runc is broken' >&2; exit 1\n"), 0o755))
 	w.until("the worker to be found sick", func() bool { return w.workerState("p", "boxes") == "not ready" })
+	if listed := w.ok(w.adminAt, "worker", "list"); !strings.Contains(listed, " KINDS\n") || !strings.Contains(listed, "  command,obuilder +1\n") {
+		t.Errorf("weir worker list:\n%s", listed)
+	}
 	w.until("the worker's log to say so", func() bool {
 		said := workerLog(w, "boxes")
 		return strings.Contains(said, "its health check of obuilder jobs fails: ") && strings.Contains(said, "this runc is broken")

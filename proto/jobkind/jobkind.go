@@ -5,11 +5,32 @@
 package jobkind
 
 import (
+	"fmt"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/weirbuild/weir/proto/pb"
 )
+
+// Limits of what a worker may announce.
+const (
+	MaxKinds = 64
+	maxName  = len(customField) + 1 + 63
+)
+
+// Check refuses kinds that no worker may announce.
+func Check(kinds []string) error {
+	if len(kinds) > MaxKinds {
+		return fmt.Errorf("%d kinds of job, at most %d are allowed: give some of them one kind, and tell them apart by the payload", len(kinds), MaxKinds)
+	}
+	for _, k := range kinds {
+		if k == "" || len(k) > maxName {
+			return fmt.Errorf("kind of job %.80q: its name has %d bytes, want 1 to %d", k, len(k), maxName)
+		}
+	}
+	return nil
+}
 
 // Of names a job's kind. Empty: a newer one, which this binary does not know.
 func Of(spec *pb.JobSpec) string {

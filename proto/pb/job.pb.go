@@ -1967,14 +1967,16 @@ type Worker struct {
 	FirstSeenMs int64                  `protobuf:"varint,6,opt,name=first_seen_ms,json=firstSeenMs,proto3" json:"first_seen_ms,omitempty"`
 	Pause       *Pause                 `protobuf:"bytes,7,opt,name=pause,proto3" json:"pause,omitempty"` // present while an operator keeps new jobs from it
 	// Leader memory, filled in answers only.
-	Connected      bool   `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
-	State          string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"` // ready, paused, draining, silent, disconnected
-	Running        uint32 `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`
-	LastHeardMsAgo int64  `protobuf:"varint,13,opt,name=last_heard_ms_ago,json=lastHeardMsAgo,proto3" json:"last_heard_ms_ago,omitempty"`
-	RelayedBy      string `protobuf:"bytes,14,opt,name=relayed_by,json=relayedBy,proto3" json:"relayed_by,omitempty"`       // a node's name, when it cannot reach the leader itself
-	BootId         string `protobuf:"bytes,15,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`                // of its process
-	Updates        bool   `protobuf:"varint,16,opt,name=updates,proto3" json:"updates,omitempty"`                           // it can be told to update itself
-	UpdateError    string `protobuf:"bytes,17,opt,name=update_error,json=updateError,proto3" json:"update_error,omitempty"` // at what its latest update failed
+	Connected      bool     `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
+	State          string   `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"` // ready, paused, draining, silent, disconnected
+	Running        uint32   `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`
+	LastHeardMsAgo int64    `protobuf:"varint,13,opt,name=last_heard_ms_ago,json=lastHeardMsAgo,proto3" json:"last_heard_ms_ago,omitempty"`
+	RelayedBy      string   `protobuf:"bytes,14,opt,name=relayed_by,json=relayedBy,proto3" json:"relayed_by,omitempty"`       // a node's name, when it cannot reach the leader itself
+	BootId         string   `protobuf:"bytes,15,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`                // of its process
+	Updates        bool     `protobuf:"varint,16,opt,name=updates,proto3" json:"updates,omitempty"`                           // it can be told to update itself
+	UpdateError    string   `protobuf:"bytes,17,opt,name=update_error,json=updateError,proto3" json:"update_error,omitempty"` // at what its latest update failed
+	Kinds          []string `protobuf:"bytes,18,rep,name=kinds,proto3" json:"kinds,omitempty"`                                // of the jobs that it takes, by their names in JobSpec; empty: all
+	Why            string   `protobuf:"bytes,19,opt,name=why,proto3" json:"why,omitempty"`                                    // it takes no new jobs, by its own word; empty: it does
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2110,6 +2112,20 @@ func (x *Worker) GetUpdates() bool {
 func (x *Worker) GetUpdateError() string {
 	if x != nil {
 		return x.UpdateError
+	}
+	return ""
+}
+
+func (x *Worker) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *Worker) GetWhy() string {
+	if x != nil {
+		return x.Why
 	}
 	return ""
 }
@@ -2442,7 +2458,7 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"\trecipient\x18\x0f \x01(\tR\trecipient\":\n" +
 	"\x05Pause\x12\x19\n" +
 	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc0\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xe8\x03\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2460,7 +2476,9 @@ const file_weir_v1_job_proto_rawDesc = "" +
 	"relayed_by\x18\x0e \x01(\tR\trelayedBy\x12\x17\n" +
 	"\aboot_id\x18\x0f \x01(\tR\x06bootId\x12\x18\n" +
 	"\aupdates\x18\x10 \x01(\bR\aupdates\x12!\n" +
-	"\fupdate_error\x18\x11 \x01(\tR\vupdateError\"p\n" +
+	"\fupdate_error\x18\x11 \x01(\tR\vupdateError\x12\x14\n" +
+	"\x05kinds\x18\x12 \x03(\tR\x05kinds\x12\x10\n" +
+	"\x03why\x18\x13 \x01(\tR\x03why\"p\n" +
 	"\x06Client\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x1d\n" +

@@ -7,9 +7,13 @@ import (
 	"slices"
 
 	"github.com/weirbuild/weir/fsm"
+	"github.com/weirbuild/weir/proto/jobkind"
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/scheduler/plan"
 )
+
+// maxKeys is how many keys of its pool a worker may hold.
+const maxKeys = 64
 
 // serve serves one session.
 func (t *term) serve(stream SessionStream, hello *pb.WorkerHello, by Caller) error {
@@ -38,6 +42,12 @@ func (t *term) admit(stream SessionStream, hello *pb.WorkerHello, by Caller) (*s
 	g := guest{hello: hello, by: by, key: sha256.Sum256(hello.InstanceKey)}
 	if len(hello.InstanceKey) < minInstanceKey {
 		return nil, invalid("the worker's instance key has %d bytes, at least %d are needed: remove its state directory's key file and start it again", len(hello.InstanceKey), minInstanceKey)
+	}
+	if err := jobkind.Check(hello.Kinds); err != nil {
+		return nil, invalid("the worker takes %v", err)
+	}
+	if len(hello.Keys) > maxKeys {
+		return nil, invalid("the worker holds %d keys of its pool, at most %d are allowed: leave the oldest out ('weir cap derive --newest-key')", len(hello.Keys), maxKeys)
 	}
 	if !t.hasPool(hello.Pool) {
 		return nil, noPool(hello.Pool)
@@ -83,8 +93,8 @@ func (t *term) attach(stream SessionStream, g guest) (*session, error) {
 	t.sessionNo++
 	s := &session{
 		term: t, pool: p, member: m, name: g.hello.Name, key: g.key, boot: g.hello.BootId, by: g.by, status: g.hello.Status,
-		update: updates{g.hello.Updates, g.hello.UpdateError},
-		id:     fmt.Sprintf("%d-%d", t.number, t.sessionNo), out: newOutbox(), flushed: make(chan struct{}),
+		update: updates{g.hello.Updates, g.hello.UpdateError}, kinds: g.hello.Kinds,
+		id: fmt.Sprintf("%d-%d", t.number, t.sessionNo), out: newOutbox(), flushed: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancelCause(stream.Context())
 	m.session, m.met = s, true

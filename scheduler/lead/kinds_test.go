@@ -1,8 +1,11 @@
 package lead
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/weirbuild/weir/fsm"
 	"github.com/weirbuild/weir/proto/pb"
 )
 
@@ -34,5 +37,31 @@ func TestAWorkerGetsOnlyTheKindsThatItTakes(t *testing.T) {
 	host := takes("host", "command")
 	if g := host.awaitGrant(); g.Job != uint64(waits) {
 		t.Errorf("granted job %d, want %d", g.Job, waits)
+	}
+}
+
+// A worker that announces more kinds, or keys, than any needs is refused.
+func TestAWorkerAnnouncesSoMuchAndNoMore(t *testing.T) {
+	c := newCluster(t, quick)
+	for what, c2 := range map[string]struct {
+		change func(*pb.WorkerHello)
+		says   string
+	}{
+		"kinds":      {func(h *pb.WorkerHello) { h.Kinds = slices.Repeat([]string{"command"}, 65) }, "65 kinds of job, at most 64"},
+		"long kinds": {func(h *pb.WorkerHello) { h.Kinds = []string{strings.Repeat("k", 71)} }, "71 bytes"},
+		"keys":       {func(h *pb.WorkerHello) { h.Keys = slices.Repeat([]string{"k"}, 65) }, "65 keys"},
+	} {
+		h := hello("w", 1)
+		c2.change(h)
+		if err := c.dial(h, Caller{Remote: "test"}).awaitEnd(); !is(err, fsm.Invalid) || !strings.Contains(err.Error(), c2.says) {
+			t.Errorf("too many %s: %v", what, err)
+		}
+	}
+	h := hello("w", 1)
+	h.Kinds = []string{"command", "docker"}
+	c.connect(h)
+	list := c.leader.Workers("p")
+	if len(list) != 1 || !slices.Equal(list[0].Kinds, h.Kinds) {
+		t.Errorf("listed as %v", list)
 	}
 }

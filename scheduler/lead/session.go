@@ -29,6 +29,7 @@ type session struct {
 	key    fsm.Digest
 	boot   string
 	update updates
+	kinds  []string    // of the jobs that it takes
 	told   atomic.Bool // to update
 	by     Caller
 	out    *outbox

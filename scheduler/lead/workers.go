@@ -25,6 +25,10 @@ func (t *term) describe(list []*pb.Worker) {
 		}
 		if m.session != nil {
 			w.Connected, w.RelayedBy, w.State = true, m.session.by.RelayedBy, m.session.stateName()
+			w.Kinds = m.session.kinds
+			if status := m.session.status; !status.GetReady() {
+				w.Why = status.GetWhy()
+			}
 			w.BootId, w.Updates, w.UpdateError = m.session.boot, m.session.update.takes, m.session.update.err
 		}
 	}
