@@ -96,7 +96,7 @@ func start(t *testing.T) *cluster {
 	binary := filepath.Join(dir, "weir")
 	output(t, "go", "build", "-o", binary, "github.com/weirbuild/weir/cli/weir")
 	c := &cluster{t: t, dir: dir}
-	if c.Cluster, err = local.Start(t.Context(), local.Config{Binary: binary, Dir: filepath.Join(dir, "cluster")}); err != nil {
+	if c.Cluster, err = local.Start(t.Context(), local.Config{Binary: binary, Profile: "default", Dir: filepath.Join(dir, "cluster")}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
