@@ -106,6 +106,9 @@ func (b *BuildKit) arguments(r Request) []string {
 	for _, a := range r.Job.GetBuildArgs() {
 		args = append(args, "--opt", "build-arg:"+a.GetName()+"="+a.GetValue())
 	}
+	if r.CgroupParent != "" {
+		args = append(args, "--opt", "cgroup-parent=/"+r.CgroupParent)
+	}
 	args = append(args, r.secretFlags()...)
 	for _, c := range r.Job.GetCacheFrom() {
 		args = append(args, "--import-cache", "type=registry,ref="+c)

@@ -34,6 +34,8 @@ type Request struct {
 	Secrets    []string // ids of the secrets that the build's steps may ask for
 	SecretDir  string   // a private directory in memory, with a file for each; "": there are none
 
+	CgroupParent string // of the steps; "": the engine's own
+
 	Grace func(cause error) time.Duration // see supervise.Command
 	Kill  <-chan struct{}
 }

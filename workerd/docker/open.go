@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/weirbuild/weir/workerd/cgroup"
 	"github.com/weirbuild/weir/workerd/supervise"
 )
 
@@ -21,6 +22,7 @@ type EngineConfig struct {
 	BuildkitAddr string // "": DefaultBuildkitAddr
 	Dir          string // for what the engine keeps: logs of steps
 	Runner       *supervise.Runner
+	Limits       cgroup.Limits // of all steps together; BuildKit only
 }
 
 // Validate checks the kind.
@@ -42,9 +44,13 @@ func Open(ctx context.Context, c EngineConfig) (e Engine, what string, err error
 	}
 	var buildkitErr error
 	if c.Kind != UseDocker {
+		if err := limitable(c.BuildkitAddr, c.Limits); err != nil {
+			return nil, "", err
+		}
 		b, err := OpenBuildKit(ctx, c.BuildkitAddr, c.Dir, c.Runner)
 		if err == nil {
-			return b, "BuildKit at " + c.BuildkitAddr, nil
+			e, err = limit(b, c.Limits)
+			return e, "BuildKit at " + c.BuildkitAddr, err
 		}
 		if c.Kind == UseBuildKit {
 			return nil, "", err
@@ -52,6 +58,9 @@ func Open(ctx context.Context, c EngineConfig) (e Engine, what string, err error
 		buildkitErr = err
 	}
 	d, err := OpenProgram(ctx, c.Runner)
+	if err == nil {
+		err = noLimits(c.Limits)
+	}
 	if err != nil {
 		return nil, "", errors.Join(buildkitErr, err)
 	}

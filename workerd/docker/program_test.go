@@ -28,6 +28,10 @@ func TestDocker(t *testing.T) {
 		if !strings.HasPrefix(what, "Docker 20.") || !strings.HasSuffix(what, " with BuildKit") {
 			t.Errorf("it is %s", what)
 		}
+		_, _, err = docker.Open(t.Context(), docker.EngineConfig{Kind: docker.UseDocker, Dir: b.dir + "/steps", Runner: b.runner, Limits: small})
+		if err == nil || !strings.Contains(err.Error(), "use --docker buildkit") {
+			t.Errorf("with limits: %v", err)
+		}
 		return e
 	})
 	for name, test := range map[string]func(*bench){

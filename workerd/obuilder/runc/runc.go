@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/weirbuild/weir/workerd/cgroup"
 	"github.com/weirbuild/weir/workerd/obuilder"
 )
 
@@ -39,6 +40,7 @@ type Sandbox struct {
 	cfg     Config
 	prefix  string // of container names, which share the cgroups of the machine
 	secrets *memory
+	groups  cgroup.Groups
 	next    atomic.Int64
 }
 
@@ -61,7 +63,7 @@ func Open(ctx context.Context, c Config) (*Sandbox, error) {
 	}
 	c.Dir = dir
 	sum := sha256.Sum256([]byte(dir))
-	s := &Sandbox{cfg: c, prefix: "weir-" + hex.EncodeToString(sum[:4]) + "-"}
+	s := &Sandbox{cfg: c, groups: cgroup.Here(), prefix: "weir-" + hex.EncodeToString(sum[:4]) + "-"}
 	if err := os.MkdirAll(s.path("state"), 0o700); err != nil {
 		return nil, fmt.Errorf("open sandbox: %w", err)
 	}
@@ -220,7 +222,8 @@ func (k *container) run(ctx context.Context, out io.Writer) (obuilder.Exit, erro
 	}
 	exit := obuilder.Exit{Code: cmd.ProcessState.ExitCode()}
 	if k.watched && exit.Code != 0 {
-		exit.OutOfMemory, err = k.outOfMemory()
+		kills, err := k.groups.Kills(k.id)
+		exit.OutOfMemory = kills > 0
 		return exit, err
 	}
 	return exit, nil

@@ -1,8 +1,6 @@
 package runc
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,31 +64,5 @@ func TestLeftContainers(t *testing.T) {
 		if entries, err := os.ReadDir(next.path(part)); err != nil || len(entries) != 0 {
 			t.Errorf("left in %s: %v, %v", part, entries, err)
 		}
-	}
-}
-
-// Both versions of cgroups, as recorded.
-func TestOutOfMemory(t *testing.T) {
-	for _, c := range []struct {
-		file, text string
-		want       bool
-	}{
-		{"/sys/fs/cgroup/weir/x/memory.events", "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n", true},
-		{"/sys/fs/cgroup/weir/x/memory.events", "low 0\nhigh 0\nmax 12\noom 0\noom_kill 0\noom_group_kill 0\n", false},
-		{"/sys/fs/cgroup/memory/weir/x/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", true},
-		{"/sys/fs/cgroup/memory/weir/x/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", false},
-	} {
-		read := func(path string) ([]byte, error) {
-			if path == c.file {
-				return []byte(c.text), nil
-			}
-			return nil, fs.ErrNotExist
-		}
-		if got, err := outOfMemory(read, "weir/x"); err != nil || got != c.want {
-			t.Errorf("%s %q: %v, %v", c.file, c.text, got, err)
-		}
-	}
-	if _, err := outOfMemory(func(string) ([]byte, error) { return nil, fs.ErrNotExist }, "x"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without cgroups: %v", err)
 	}
 }

@@ -2,11 +2,8 @@ package runc
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +30,7 @@ func (k *container) terminate(grace time.Duration, ended <-chan struct{}) {
 	told := map[int]bool{}
 	over := time.After(grace)
 	for {
-		pids, err := processes(os.ReadFile, k.id)
+		pids, err := k.groups.Processes(k.id)
 		if err != nil {
 			return // it is only half made, or over
 		}
@@ -61,25 +58,6 @@ func (k *container) terminate(grace time.Duration, ended <-chan struct{}) {
 		case <-time.After(lookEvery):
 		}
 	}
-}
-
-// processes are those of a container, asked of cgroups of version 2, else of
-// version 1.
-func processes(read func(string) ([]byte, error), cgroup string) ([]int, error) {
-	text, err := read(filepath.Join(cgroupRoot, cgroup, "cgroup.procs"))
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = read(filepath.Join(cgroupRoot, "pids", cgroup, "cgroup.procs"))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the container's processes: %w", err)
-	}
-	var pids []int
-	for field := range strings.FieldsSeq(string(text)) {
-		if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
 }
 
 // heeds says whether a process has a handler for SIGTERM, which alone lets it end
