@@ -16,6 +16,7 @@ import (
 	"github.com/weirbuild/weir/workerd/obuilder/fetch"
 	"github.com/weirbuild/weir/workerd/obuilder/job"
 	"github.com/weirbuild/weir/workerd/obuilder/linux"
+	"github.com/weirbuild/weir/workerd/obuilder/runc"
 	"github.com/weirbuild/weir/workerd/sandbox"
 )
 
@@ -29,6 +30,7 @@ type obuilderEngine struct {
 	mirrors []string
 	cpus    float64
 	memory  int64
+	pids    int64
 	minFree float64
 	results int
 
@@ -41,6 +43,7 @@ func (o *obuilderEngine) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.mirrors, "registry-mirror", nil, "REGISTRY=URL to ask first for base images, as in docker.io=https://mirror.example.org; may be repeated")
 	f.Float64Var(&o.cpus, "step-cpus", 0, "most processors that a step of an OBuilder job, or a command on an image, may use; 0: all")
 	f.Var((*bytesize.Size)(&o.memory), "step-memory", "most memory that a step of an OBuilder job, or a command on an image, may use; 0: all")
+	f.Int64Var(&o.pids, "step-pids", runc.DefaultPIDs, "most processes that a step of an OBuilder job, or a command on an image, may have")
 	f.Float64Var(&o.minFree, "obuilder-min-free", 10, "percent of bytes and of inodes of the disk below which results of OBuilder jobs are removed, those used longest ago first")
 	f.IntVar(&o.results, "obuilder-results", 0, "most results of OBuilder jobs that are kept; 0: any number")
 }
@@ -49,7 +52,7 @@ func (o *obuilderEngine) addFlags(f *pflag.FlagSet) {
 func (o *obuilderEngine) open(env workerd.Env) error {
 	o.log = env.Logger.Named("obuilder")
 	c := linux.Config{Dir: filepath.Join(env.StateDir, "obuilder"), Store: o.store, FastSync: true, Metrics: env.Registerer,
-		Limits: obuilder.Limits{CPUs: o.cpus, Memory: o.memory}}
+		Limits: obuilder.Limits{CPUs: o.cpus, Memory: o.memory, PIDs: o.pids}}
 	for _, text := range o.mirrors {
 		m, err := fetch.ParseMirror(text)
 		if err != nil {

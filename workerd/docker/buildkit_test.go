@@ -2,17 +2,23 @@ package docker_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/weirbuild/weir/proto/pb"
 	"github.com/weirbuild/weir/workerd/docker"
 	"github.com/weirbuild/weir/workerd/docker/dockertest"
+	"github.com/weirbuild/weir/workerd/executor"
+	"github.com/weirbuild/weir/workerd/obuilder/fetchtest"
 )
 
 // buildkitBench is a bench on a real buildkitd.
@@ -34,7 +40,7 @@ func buildkitBench(t *testing.T) (*bench, *dockertest.BuildKit) {
 func TestBuildKit(t *testing.T) {
 	b, daemon := buildkitBench(t)
 	for name, test := range map[string]func(*bench){
-		"context": fromContext, "choices": choices, "push": push, "caches": caches, "failures": failures, "retries": retries,
+		"context": fromContext, "choices": choices, "push": push, "caches": caches, "failures": failures, "retries": retries, "pulls": pulls,
 		"cancel": cancel, "secrets": secrets, "background": background, "big line": bigLine,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.in(t)) })
@@ -141,6 +147,37 @@ func retries(b *bench) {
 	if err == nil || !strings.Contains(err.Error(), "push "+job.Push) || !strings.Contains(out.String(), "(5 of 5)") {
 		b.Errorf("%v, %v\n%s", o, err, out.String())
 	}
+}
+
+// pulls: a base image comes also from a registry that stumbles for a while, and a
+// cancelled build does not wait for one that gives no answer.
+func pulls(b *bench) {
+	manifests := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/pulled/manifests/") }
+	blobs := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/pulled/blobs/") }
+	if err := remote.Write(b.registry.ref(b, "pulled:v1"), fetchtest.Image(b, nil, []fetchtest.Entry{fetchtest.File("pulled", "x", 0o644)})); err != nil {
+		b.Fatal(err)
+	}
+	dockerfile := "FROM " + b.registry.host + "/pulled:v1 AS pulled\nFROM busybox\nCOPY --from=pulled /pulled /\nRUN cat /pulled\n"
+	ctx, cancel := context.WithCancelCause(b.Context())
+	asked := make(chan struct{})
+	once := sync.Once{}
+	b.registry.stall(func(r *http.Request) bool {
+		if blobs(r) {
+			once.Do(func() { close(asked) })
+			return true
+		}
+		return false
+	})
+	go func() {
+		<-asked
+		cancel(executor.ErrCancelled)
+	}()
+	if o, err := b.executor.Run(ctx, b.task(nil, contents(dockerfile)), io.Discard); err != nil || o.Kind != pb.OutcomeKind_OUTCOME_CANCELLED {
+		b.Errorf("%v, %v", o, err)
+	}
+	b.registry.stall(nil)
+	b.registry.stumble(8, manifests)
+	b.builds(nil, contents(dockerfile), ": trying again in ", "] RUN cat /pulled\nx")
 }
 
 // A cancelled build ends within its grace, and nothing of it runs on.

@@ -102,7 +102,8 @@ type stumbling struct {
 	mu   sync.Mutex
 	left int
 	when func(*http.Request) bool
-	user string // who alone may write to /private; empty: everybody
+	hang func(*http.Request) bool // says for which requests there is no answer; nil: for none
+	user string                   // who alone may write to /private; empty: everybody
 	pass string
 	real http.Handler
 }
@@ -111,6 +112,10 @@ func (s *stumbling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.lets(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
+		return
+	}
+	if s.stalls(r) {
+		<-r.Context().Done()
 		return
 	}
 	if s.stumbles(r) {
@@ -157,6 +162,19 @@ func (s *stumbling) stumble(n int, when func(*http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left, s.when = n, when
+}
+
+// stall gives no answer to requests that when chooses.
+func (s *stumbling) stall(when func(*http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hang = when
+}
+
+func (s *stumbling) stalls(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hang != nil && s.hang(r)
 }
 
 func (s *stumbling) stumbles(r *http.Request) bool {

@@ -73,7 +73,11 @@ func (b *build) runIn(ctx context.Context, dir string, c Command, caches []spec.
 	}
 	switch {
 	case exit.OutOfMemory:
-		return &Failure{Text: fmt.Sprintf("the command needed more memory than its limit of %d bytes and was killed", c.Limits.Memory), ExitCode: exit.Code}
+		limit := ""
+		if c.Limits.Memory > 0 { // else it is the sandbox's own
+			limit = fmt.Sprintf(" of %d bytes", c.Limits.Memory)
+		}
+		return &Failure{Text: "the command needed more memory than its limit" + limit + " and was killed", ExitCode: exit.Code}
 	case exit.Code != 0:
 		return &Failure{Text: fmt.Sprintf("the command exited with code %d", exit.Code), ExitCode: exit.Code}
 	}

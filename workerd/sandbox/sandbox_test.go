@@ -108,7 +108,7 @@ func TestCommand(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	b := newBench(t, obuilder.Limits{Memory: 64 << 20})
+	b := newBench(t, obuilder.Limits{Memory: 64 << 20, PIDs: 40})
 	in := func(dir string) *pb.SandboxJob {
 		j := shell("pwd")
 		j.Command.Dir = dir
@@ -123,6 +123,7 @@ func TestFailures(t *testing.T) {
 	}{
 		"exit code":       {shell("exit 3"), "exited with code 3", 3},
 		"memory":          {hog, "more memory than its limit", 137},
+		"fork bomb":       {shell("i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done"), "exited with code 2", 2},
 		"no program":      {&pb.SandboxJob{Image: "busybox", Command: &pb.CommandJob{Argv: []string{"make"}}}, "cannot be started", 0},
 		"no image":        {&pb.SandboxJob{Image: b.registry + "/nosuch", Command: shell("").Command}, "is not in its registry", 0},
 		"image of a file": {&pb.SandboxJob{Image: "oci:/etc", Command: shell("").Command}, "is a file of the machine", 0},
