@@ -40,7 +40,7 @@ func newSim(e *env) *cobra.Command {
 	var load loadOptions
 	c := &cobra.Command{
 		Use: "sim FILE | sim --workload FILE.json", Short: "Try the scheduler on virtual time", Long: simHelp,
-		Example: "  weir sim --times morning.sim\n  weir sim --workload examples/sim/opam-ci.json --seeds 3",
+		Example: "  weir sim --times morning.sim\n  weir sim --workload examples/sim/opam-ci.json --seeds 3 --chart opam-ci.svg",
 		Args: func(c *cobra.Command, args []string) error {
 			if load.file != "" {
 				return cobra.NoArgs(c, args)
@@ -58,6 +58,7 @@ func newSim(e *env) *cobra.Command {
 	c.Flags().StringVar(&load.file, "workload", "", "run the load that this file describes")
 	c.Flags().StringArrayVar(&load.policies, "policy", nil, "what to run it with, as "+sim.Default.String()+"; at most twice")
 	c.Flags().IntVar(&load.seeds, "seeds", 0, "use only so many of its seeds (default all)")
+	c.Flags().StringVar(&load.chart, "chart", "", "draw the queue and the busy slots of the first seed to this file, .svg or .png")
 	return c
 }
 

@@ -97,12 +97,22 @@ func TestSimComparesPolicies(t *testing.T) {
 			t.Fatalf("exit code %d, printed\n%s%s\nwithout %q", code, out, said, want)
 		}
 	}
+	picture := filepath.Join(t.TempDir(), "load.svg")
+	if code, _, said := run(t, "sim", "--workload", file, "--seeds", "1", "--chart", picture); code != exitOK {
+		t.Fatalf("exit code %d, said %q", code, said)
+	}
+	drawn, err := os.ReadFile(picture)
+	for _, want := range []string{"<svg", "Jobs that wait", "Busy slots", "learn=off,steal=off", "learn=on,steal=on"} {
+		if err != nil || !strings.Contains(string(drawn), want) {
+			t.Errorf("the chart (%v) has no %q", err, want)
+		}
+	}
 	_, one, _ := run(t, "sim", "--workload", file, "--policy", "learn=off")
 	if strings.Contains(one, "CHANGE") || !strings.Contains(one, "learn=off") {
 		t.Errorf("one policy printed\n%s", one)
 	}
 	for args, says := range map[string]string{
-		"--policy lern=on": `unknown word "lern=on"`, "--workload nowhere.json": "nowhere.json", "extra": "unknown command",
+		"--chart load.gif": "ends in .svg or .png", "--policy lern=on": `unknown word "lern=on"`, "--workload nowhere.json": "nowhere.json", "extra": "unknown command",
 	} {
 		code, _, said := run(t, append([]string{"sim", "--workload", file}, strings.Fields(args)...)...)
 		if code != exitUsage || !strings.Contains(said, says) {

@@ -20,6 +20,7 @@ type loadOptions struct {
 	file     string
 	policies []string
 	seeds    int
+	chart    string
 }
 
 // parse reads the policies: the fixed and the default one when none is given.
@@ -47,6 +48,11 @@ func runWorkload(e *env, o loadOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.chart != "" {
+		if _, err := chartFormat(o.chart); err != nil {
+			return err
+		}
+	}
 	var w *sim.Workload
 	err = e.withInput(o.file, func(r io.Reader) (err error) {
 		w, err = sim.ReadWorkload(r)
@@ -61,6 +67,15 @@ func runWorkload(e *env, o loadOptions) error {
 	runs, err := measure(w, policies)
 	if err != nil {
 		return err
+	}
+	if o.chart != "" {
+		var first []*sim.Measured
+		for _, of := range runs {
+			first = append(first, of[0])
+		}
+		if err := writeChart(o.chart, w.Seeds[0], policies, first); err != nil {
+			return err
+		}
 	}
 	return ui.Text{W: e.stdout, Now: e.now()}.Print(nil, func(t *ui.Table) { showRuns(t, w, policies, runs) })
 }
