@@ -120,13 +120,14 @@ func (a *Attempt) Empty() error {
 	return nil
 }
 
-// Fill makes the checkout with the job user's rights, and takes it back. A
+// Fill makes the checkout with the job user's rights, and takes it back. Without
+// history the commits come alone, where their server can do that. A
 // *gitsource.Failure is the source's fault.
-func (a *Attempt) Fill(ctx context.Context, git *pb.GitContext, out io.Writer) error {
+func (a *Attempt) Fill(ctx context.Context, git *pb.GitContext, history bool, out io.Writer) error {
 	if a.cfg.Source == nil {
 		return errors.New("this worker has no git")
 	}
-	r := gitsource.Request{URL: git.GetUrl(), Commits: git.GetCommits()}
+	r := gitsource.Request{URL: git.GetUrl(), Commits: git.GetCommits(), Bare: !history}
 	if err := a.cfg.Source.Prepare(ctx, r, a.Dir(), out); err != nil {
 		return err
 	}

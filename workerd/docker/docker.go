@@ -161,7 +161,7 @@ func fill(ctx context.Context, a *checkout.Attempt, spec *pb.JobSpec, out io.Wri
 	if spec.GetGit() == nil {
 		return a.Empty()
 	}
-	err := a.Fill(ctx, spec.GetGit(), out)
+	err := a.Fill(ctx, spec.GetGit(), spec.GetDocker().GetIncludeGit(), out)
 	if err == nil && !spec.GetDocker().GetIncludeGit() {
 		err = a.DropGit()
 	}

@@ -24,6 +24,7 @@ type clone struct {
 	bare   string    // its directory
 	out    io.Writer // the log of the job that uses it now
 
+	shallow bool // it has commits without their history
 	fetched bool // it may have grown
 }
 
@@ -43,6 +44,19 @@ func (s *Source) cloneOf(r Request, log io.Writer) *clone {
 	sum := sha256.Sum256([]byte(format + " " + r.URL))
 	return &clone{Source: s, url: r.URL, format: format, out: log,
 		bare: filepath.Join(s.dir, fmt.Sprintf("%.40s-%x.git", name, sum[:12]))}
+}
+
+// withoutHistory is the clone of the same repository that has commits without their
+// history: a job that needs that must never find one of them.
+func (c *clone) withoutHistory() *clone {
+	own := *c
+	own.shallow, own.bare = true, strings.TrimSuffix(c.bare, ".git")+"-shallow.git"
+	return &own
+}
+
+func (c *clone) exists() bool {
+	_, err := os.Stat(c.bare)
+	return err == nil
 }
 
 // hold returns with the clone locked and every commit of r in it.

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// export makes a repository at dir with the commits and their history in one pack
+// export makes a repository at dir with the commits and what the clone has of their history in one pack
 // of its own: no link, no alternate, and nothing that only the cache has.
 func (c *clone) export(ctx context.Context, r Request, dir string) error {
 	said, ok, err := c.git(ctx, command{dir: filepath.Dir(dir),
@@ -22,6 +22,12 @@ func (c *clone) export(ctx context.Context, r Request, dir string) error {
 	}
 	if err := nameOrigin(filepath.Join(dir, ".git", "config"), r.URL); err != nil {
 		return fmt.Errorf("make checkout: %w", err)
+	}
+	if c.shallow {
+		// Whatever the commit's parents are, they are not here.
+		if err := os.WriteFile(filepath.Join(dir, ".git", "shallow"), []byte(r.Commits[0]+"\n"), 0o644); err != nil {
+			return fmt.Errorf("make checkout: %w", err)
+		}
 	}
 	return c.pack(ctx, r.Commits, filepath.Join(dir, ".git", "objects", "pack", "pack"))
 }

@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -18,6 +19,9 @@ func (c *clone) fetch(ctx context.Context, r Request, missing []string) error {
 	said, ok, err := c.fetchRefs(ctx, refs)
 	if err != nil {
 		return err
+	}
+	if !ok && c.shallow && faultOf(said) != faultMachine && faultOf(said) != faultRefused {
+		return errWhole
 	}
 	if !ok && faultOf(said) != faultMissing {
 		return c.explain(ctx, said)
@@ -37,10 +41,16 @@ func (c *clone) fetch(ctx context.Context, r Request, missing []string) error {
 	return err
 }
 
+// errWhole says that a server gives no commit without its history.
+var errWhole = errors.New("the server gives whole histories only")
+
 func (c *clone) fetchRefs(ctx context.Context, refs []string) (said string, ok bool, err error) {
 	args := []string{"fetch", "--quiet", "--force", "--no-tags", "--prune", "--no-write-fetch-head",
-		"--no-recurse-submodules", "--refmap=", "--end-of-options", c.url}
-	return c.in(ctx, append(args, refs...)...)
+		"--no-recurse-submodules", "--refmap="}
+	if c.shallow {
+		args = append(args, "--depth=1")
+	}
+	return c.in(ctx, append(append(args, "--end-of-options", c.url), refs...)...)
 }
 
 // allRefs are the places where a commit may be: proposed changes have a place of

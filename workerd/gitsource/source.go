@@ -2,7 +2,7 @@
 // merged onto it, and its submodules.
 //
 // It promises that what it fetches once it keeps, in one bare clone for each
-// repository, that such a clone repairs itself after a crash at any moment, and
+// repository (and one of commits alone, for jobs that need no history), that such a clone repairs itself after a crash at any moment, and
 // that a checkout shares nothing with it. Clones keep a limit together: the ones
 // used longest ago go first, and none that is in use. What a repository contains is handled
 // with the job's rights only; the worker's own rights fetch and pack, in clones
@@ -48,6 +48,9 @@ type Config struct {
 type Request struct {
 	URL     string
 	Commits []string // the first is checked out, the others are merged onto it
+	// Bare says that nobody will look at the history: it need not be fetched, unless
+	// a merge needs it.
+	Bare bool
 }
 
 // Source makes checkouts, several at the same time.
@@ -142,7 +145,14 @@ func (s *Source) Prepare(ctx context.Context, r Request, dir string, log io.Writ
 
 func (s *Source) prepare(ctx context.Context, r Request, dir string, log io.Writer, rebuild bool) error {
 	c := s.cloneOf(r, log)
+	if r.Bare && len(r.Commits) == 1 && !c.exists() {
+		c = c.withoutHistory()
+	}
 	unlock, err := c.hold(ctx, r, rebuild)
+	if errors.Is(err, errWhole) {
+		c = s.cloneOf(r, log)
+		unlock, err = c.hold(ctx, r, rebuild)
+	}
 	if err != nil {
 		return err
 	}

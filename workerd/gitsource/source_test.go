@@ -27,6 +27,7 @@ type bench struct {
 	*Source
 	work  string
 	count atomic.Int64
+	bare  bool // no checkout needs its history
 }
 
 func newBench(t *testing.T) *bench {
@@ -65,7 +66,7 @@ func newLimitedBench(t *testing.T, limit int64) *bench {
 // checkout does what an executor does, and returns the checkout's directory.
 func (b *bench) checkout(ctx context.Context, url string, commits ...string) (dir, log string, err error) {
 	var out bytes.Buffer
-	r := Request{URL: url, Commits: commits}
+	r := Request{URL: url, Commits: commits, Bare: b.bare}
 	attempt := filepath.Join(b.work, fmt.Sprint(b.count.Add(1)))
 	dir = filepath.Join(attempt, "checkout")
 	if err := os.Mkdir(attempt, 0o700); err != nil {

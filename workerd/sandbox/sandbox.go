@@ -147,7 +147,7 @@ func fill(ctx context.Context, a *checkout.Attempt, git *pb.GitContext, out io.W
 	if git == nil {
 		return a.Empty()
 	}
-	if err := a.Fill(ctx, git, out); err != nil {
+	if err := a.Fill(ctx, git, true, out); err != nil {
 		return err
 	}
 	return a.Own()

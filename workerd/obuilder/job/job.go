@@ -100,7 +100,7 @@ func (e *Executor) Run(ctx context.Context, t executor.Task, out io.Writer) (*pb
 
 func (e *Executor) build(ctx context.Context, a *checkout.Attempt, t executor.Task, r obuilder.Request, out io.Writer) (*pb.Outcome, error) {
 	if git := t.Spec.GetGit(); git != nil {
-		err := a.Fill(ctx, git, out)
+		err := a.Fill(ctx, git, false, out)
 		var fault *gitsource.Failure
 		if errors.As(err, &fault) {
 			return executor.Failed("%s", fault.Reason), nil
