@@ -14,6 +14,7 @@ import (
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/client"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 )
 
 // smallDisk is a file system of its own that can be filled.
@@ -27,7 +28,7 @@ type smallDisk struct {
 func newSmallDisk(t *testing.T, dir string, mebibytes int) *smallDisk {
 	t.Helper()
 	if !private {
-		t.Skip("needs root, and unshare of util-linux: it mounts a small disk")
+		enginetest.Missing(t, "needs root, and unshare of util-linux: it mounts a small disk")
 	}
 	if err := errors.Join(os.Mkdir(filepath.Dir(dir), 0o755), os.Mkdir(dir, 0o700)); err != nil {
 		t.Fatal(err)

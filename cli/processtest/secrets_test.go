@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirbuild/weir/proto/capability"
 	"github.com/weirbuild/weir/proto/pb"
+	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 )
 
 // look is a build that tells all that it can find: its environment, that of
@@ -30,7 +31,7 @@ echo looked
 // capability in the worker's environment either.
 func testSecrets(w *world) {
 	if os.Geteuid() != 0 {
-		w.t.Skip("needs root: another user's worker runs builds as itself, which can read what it can")
+		enginetest.Missing(w.t, "needs root: another user's worker runs builds as itself, which can read what it can")
 	}
 	capFile := w.pool("secrets", nil)
 	line, err := os.ReadFile(capFile)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/weirbuild/weir/workerd/obuilder/enginetest"
 )
 
 // wire is a network namespace that one pair of interfaces joins to the test's
@@ -21,11 +23,11 @@ type wire struct {
 func newWire(t *testing.T) *wire {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: network namespaces and iptables")
+		enginetest.Missing(t, "needs root: network namespaces and iptables")
 	}
 	for _, program := range []string{"ip", "iptables", "nsenter"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("needs iproute2, iptables and util-linux: %v", err)
+			enginetest.Missing(t, fmt.Sprintf("needs iproute2, iptables and util-linux: %v", err))
 		}
 	}
 	// It holds the namespace, and ends with the test, however that ends.
@@ -36,7 +38,7 @@ func newWire(t *testing.T) *wire {
 		t.Fatal(err)
 	}
 	if err := keeper.Start(); err != nil {
-		t.Skipf("needs the right to make network namespaces: %v", err)
+		enginetest.Missing(t, fmt.Sprintf("needs the right to make network namespaces: %v", err))
 	}
 	t.Cleanup(func() {
 		stdin.Close()
