@@ -22,7 +22,7 @@ import (
 // busy is a state with a bit of everything.
 func busy(t testing.TB, commands int) *fsm.State {
 	t.Helper()
-	s, g := fsm.New(), fsmtest.NewGenerator(5)
+	s, g := fsm.New(), fsmtest.NewGenerator(6)
 	for range commands {
 		s.Apply(g.Next(s))
 	}
@@ -198,7 +198,7 @@ func surviveRestore(t *testing.T, data []byte) (restored bool) {
 	if again := restore(t, snapshot(t, s)); again.Hash() != s.Hash() {
 		t.Fatal("it changes when it is written and restored")
 	}
-	g := fsmtest.NewGenerator(1)
+	g := fsmtest.NewGenerator(6)
 	for range 60 {
 		s.Apply(g.Next(s))
 	}

@@ -32,7 +32,7 @@ func NewGenerator(seed uint64) *Generator {
 		{3, g.moveLog}, {2, g.expireLog}, {6, g.trim}, {6, func(*fsm.State) *pb.Command { return Tick() }},
 		{6, g.register}, {2, g.forget}, {4, g.pool}, {3, g.poolSet}, {1, g.poolDelete}, {3, g.client},
 		{1, g.clientRemove}, {2, g.clientRate}, {3, g.capability}, {2, g.revoke}, {1, g.cluster},
-		{4, g.pause}, {2, g.pausePool}, {3, g.freePermit}, {1, g.clientLimit},
+		{4, g.pause}, {2, g.pausePool}, {3, g.freePermit}, {1, g.clientLimit}, {1, g.recordChange}, {2, g.tell},
 	}
 	for _, m := range g.moves {
 		g.total += m.weight

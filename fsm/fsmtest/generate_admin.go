@@ -112,6 +112,21 @@ func (g *Generator) revoke(*fsm.State) *pb.Command {
 	return &pb.Command{Op: &pb.Command_RevokeCapability{RevokeCapability: &pb.RevokeCapability{Id: g.name("cap-", 40)}}}
 }
 
+func (g *Generator) recordChange(*fsm.State) *pb.Command {
+	return &pb.Command{
+		MinLevel: 4, Actor: &pb.Actor{Capability: g.name("cap-", 40), From: "host"},
+		Op: &pb.Command_RecordChange{RecordChange: &pb.RecordChange{Action: g.name("action", 3)[:7*g.r.IntN(2)], Target: g.workerName()}},
+	}
+}
+
+func (g *Generator) tell(*fsm.State) *pb.Command {
+	t := &pb.Tell{}
+	for range g.r.IntN(3) {
+		t.Happenings = append(t.Happenings, &pb.Happening{Kind: pb.HappeningKind(g.r.IntN(5)), Pool: g.poolName(), Worker: g.workerName()})
+	}
+	return &pb.Command{MinLevel: 4, Op: &pb.Command_Tell{Tell: t}}
+}
+
 // cluster is what happens to the cluster as a whole.
 func (g *Generator) cluster(*fsm.State) *pb.Command {
 	if g.chance(2) {

@@ -41,6 +41,13 @@ func (m *Model) applyAdmin(c *pb.Command) fsm.Result {
 		return m.setLimit(op.SetClientLimit)
 	case *pb.Command_PausePool:
 		return m.pausePool(op.PausePool)
+	case *pb.Command_RecordChange:
+		if op.RecordChange.GetAction() == "" {
+			return refuse(fsm.Invalid)
+		}
+		return fsm.Result{}
+	case *pb.Command_Tell:
+		return m.tell(op.Tell)
 	}
 	panic(fmt.Sprintf("model: unknown command %T", c.GetOp()))
 }
@@ -271,4 +278,18 @@ func (m *Model) revoke(c *fsm.Capability) {
 		c.Revoked = m.now
 		m.emit(fsm.Event{Kind: fsm.CapabilityRevoked, Capability: c.ID, Client: c.Client})
 	}
+}
+
+func (m *Model) tell(c *pb.Tell) fsm.Result {
+	kinds := map[pb.HappeningKind]fsm.EventKind{
+		pb.HappeningKind_HAPPENING_LEADER_CHANGED:      fsm.LeaderChanged,
+		pb.HappeningKind_HAPPENING_WORKER_CONNECTED:    fsm.WorkerConnected,
+		pb.HappeningKind_HAPPENING_WORKER_DISCONNECTED: fsm.WorkerDisconnected,
+	}
+	for _, h := range c.GetHappenings() {
+		if kind, ok := kinds[h.GetKind()]; ok {
+			m.emit(fsm.Event{Kind: kind, Pool: h.GetPool(), Worker: h.GetWorker()})
+		}
+	}
+	return fsm.Result{}
 }
