@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func newJobs(e *env) *cobra.Command {
 	c.Flags().StringVar(&o.repo, "repo", "", "only of this repository, by its URL")
 	c.Flags().StringVar(&o.commit, "commit", "", "only of this commit, or of one that begins so")
 	c.Flags().DurationVar(&o.since, "since", 0, "only those submitted within so long, such as 2h")
-	c.Flags().Uint32Var(&o.limit, "limit", 20, "how many at most (1,000 is the most)")
+	c.Flags().Uint32Var(&o.limit, "limit", 20, "how many at most")
 	c.Flags().Uint64Var(&o.before, "before", 0, "only ids below this one: the next page")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"queued", "running", "settled", "failed"}, cobra.ShellCompDirectiveNoFileComp))
@@ -63,6 +64,8 @@ func (o *jobsOptions) request(e *env) (*pb.ListJobsRequest, error) {
 	}
 	states, ok := jobStates[o.state]
 	switch {
+	case o.limit == 0:
+		return nil, usageError("--limit 0: want at least 1")
 	case o.since < 0:
 		return nil, usageError("--since %v: want a time above 0, such as 2h", o.since)
 	case o.state == "failed":
@@ -89,7 +92,7 @@ func runJobs(c *cobra.Command, e *env, o jobsOptions) error {
 		return err
 	}
 	return e.with(func(cl *client.Client) error {
-		list, err := cl.Jobs().ListJobs(c.Context(), req)
+		list, err := findJobs(c.Context(), cl, req)
 		if err != nil {
 			return err
 		}
@@ -99,10 +102,28 @@ func runJobs(c *cobra.Command, e *env, o jobsOptions) error {
 				t.Row(j.Id, ui.Clip(j.Pool, 12), ui.Clip(j.Client, 14), ui.State(j), t.Ago(j.SubmittedMs), took(t, j), ui.Clip(worker(j), 16))
 			}
 			if list.NextBefore != 0 {
-				t.Line("More: weir jobs --before %d", list.NextBefore)
+				t.Line("More: the same command with --before %d", list.NextBefore)
 			}
 		})
 	})
+}
+
+// findJobs fills a page: a node that has looked through many jobs and found few
+// answers with less, and where to go on. A page begins below an id, so that jobs
+// which come and go meanwhile shift nothing.
+func findJobs(ctx context.Context, cl *client.Client, req *pb.ListJobsRequest) (*pb.ListJobsReply, error) {
+	found := &pb.ListJobsReply{}
+	for want := req.Limit; ; {
+		page, err := cl.Jobs().ListJobs(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		found.Jobs, found.NextBefore = append(found.Jobs, page.Jobs...), page.NextBefore
+		if page.NextBefore == 0 || uint32(len(found.Jobs)) >= want {
+			return found, nil
+		}
+		req.Before, req.Limit = page.NextBefore, want-uint32(len(found.Jobs))
+	}
 }
 
 func lastAttempt(j *pb.Job) *pb.Attempt {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -17,6 +18,7 @@ type rerunOptions struct {
 	failed    bool
 	machinery bool
 	exitCodes []int
+	name      string // of this run
 	filter    jobsOptions
 }
 
@@ -26,7 +28,10 @@ func newJobRerun(e *env) *cobra.Command {
 		Use: "rerun ID... | rerun --failed --since 1h", Short: "Submit jobs again that are over",
 		Long: "Submit jobs again that are over, with the same description, pool and client: those that are named, or those\n" +
 			"that failed, timed out or were lost. Each line says which job became which. Jobs that had secrets need them\n" +
-			"again: they are listed as skipped.",
+			"again: they are listed as skipped.\n\n" +
+			"A run that was interrupted may be repeated: what --failed has submitted again within the hour, it does not submit\n" +
+			"once more, and says which job it was. To do so all the same, or to have it of jobs that are named, give the run a\n" +
+			"name of your choice with --run.",
 		Example: "  weir job rerun 4711\n  weir job rerun --failed --since 1h --pool linux\n  weir job rerun --failed --since 1h --infrastructure --exit-code 137",
 		RunE:    func(c *cobra.Command, args []string) error { return o.run(c.Context(), e, args) },
 	}
@@ -37,6 +42,7 @@ func newJobRerun(e *env) *cobra.Command {
 	f.IntSliceVar(&o.exitCodes, "exit-code", nil, "with --failed: only builds that failed with one of these; beside --infrastructure, those too")
 	f.StringVar(&o.filter.pool, "pool", "", "with --failed: only of this pool")
 	f.StringVar(&o.filter.client, "client", "", "with --failed: only of this client")
+	f.StringVar(&o.name, "run", "", "name of this run: within an hour, a repeat of the run submits no job twice")
 	_ = c.RegisterFlagCompletionFunc("pool", e.completePools)
 	return c
 }
@@ -63,7 +69,7 @@ func (o *rerunOptions) run(ctx context.Context, e *env, args []string) error {
 				return err
 			}
 		}
-		return e.rerun(ctx, cl, ids)
+		return o.rerun(ctx, e, cl, ids)
 	})
 }
 
@@ -100,9 +106,19 @@ func (o *rerunOptions) wants(out *pb.Outcome) bool {
 	return out.GetKind() == pb.OutcomeKind_OUTCOME_FAILED && out.Signal == "" && slices.Contains(o.exitCodes, int(out.ExitCode))
 }
 
+// key is the request key of a job's submit in this run; nil: every run makes another
+// job.
+func (o *rerunOptions) key(e *env, j *pb.Job) *pb.RequestKey {
+	if !o.failed && o.name == "" {
+		return nil
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", j.Id, j.SettledMs, o.name))
+	return &pb.RequestKey{Id: fmt.Sprintf("rerun-%d-%x", j.Id, sum[:8]), CreatedMs: e.now().UnixMilli()}
+}
+
 // rerun submits each job again, and says what became of it.
-func (e *env) rerun(ctx context.Context, cl *client.Client, ids []uint64) error {
-	again, skipped := 0, 0
+func (o *rerunOptions) rerun(ctx context.Context, e *env, cl *client.Client, ids []uint64) error {
+	again, before, skipped := 0, 0, 0
 	for _, id := range ids {
 		j, err := cl.Jobs().GetJob(ctx, &pb.GetJobRequest{Id: id})
 		switch {
@@ -117,15 +133,20 @@ func (e *env) rerun(ctx context.Context, cl *client.Client, ids []uint64) error 
 			fmt.Fprintf(e.stdout, "%d skipped: it had secrets, which must be given again: weir submit\n", id)
 			continue
 		}
-		r, err := cl.Submit(ctx, &pb.SubmitRequest{Pool: j.Pool, Spec: j.Spec, Client: j.Client})
+		r, err := cl.Submit(ctx, &pb.SubmitRequest{Pool: j.Pool, Spec: j.Spec, Client: j.Client, Key: o.key(e, j)})
 		if err != nil {
 			return fmt.Errorf("submit job %d again: %w (%s before it)", id, err, ui.Count(again, "job was submitted again", "jobs were submitted again"))
+		}
+		if r.Repeat {
+			before++
+			fmt.Fprintf(e.stdout, "%d was submitted again before, as %d\n", id, r.Job)
+			continue
 		}
 		again++
 		fmt.Fprintf(e.stdout, "%d runs again as %d\n", id, r.Job)
 	}
 	if len(ids) != 1 {
-		e.say("%s, %d skipped", ui.Count(again, "job was submitted again", "jobs were submitted again"), skipped)
+		e.say("%s, %d before, %d skipped", ui.Count(again, "job was submitted again", "jobs were submitted again"), before, skipped)
 	}
 	return nil
 }

@@ -136,6 +136,15 @@ func testRerun(w *world) {
 	if out := w.ok(w.adminAt, "job", "rerun", "--failed", "--since", "1h", "--pool", "rerun", "--exit-code", "137"); !strings.HasPrefix(out, killed+" runs again as ") || strings.Count(out, "\n") != 1 {
 		w.t.Errorf("the jobs that ended with 137: %q", out)
 	}
+	first := w.ok(w.adminAt, "job", "rerun", "--failed", "--since", "1h", "--pool", "rerun", "--exit-code", "3")
+	repeat := w.ok(w.adminAt, "job", "rerun", "--failed", "--since", "1h", "--pool", "rerun", "--exit-code", "3")
+	if want := strings.Replace(first, "runs again as", "was submitted again before, as", 1); !strings.HasPrefix(first, bad+" runs again as ") || !strings.HasPrefix(repeat, want) {
+		w.t.Errorf("the jobs that ended with 3: %q, and when the run is repeated: %q", first, repeat)
+	}
+	named := w.ok(w.adminAt, "job", "rerun", bad, "--run", "tuesday")
+	if again := w.ok(w.adminAt, "job", "rerun", bad, "--run", "tuesday"); again != strings.Replace(named, "runs again as", "was submitted again before, as", 1) {
+		w.t.Errorf("a named run: %q, and repeated: %q", named, again)
+	}
 	if out := w.ok(w.adminAt, "job", "rerun", "--failed", "--since", "1h", "--pool", "rerun", "--infrastructure"); out != "" {
 		w.t.Errorf("nothing was lost, and these run again: %q", out)
 	}
