@@ -21,9 +21,11 @@ event a line, and # begins a comment:
   costs cached=2s uncached=10s          fixed costs; implies learn=off steal=off unless
   policy learn=on steal=on              follows
   worker NAME slots=N [labels=k=v,..]   connects, or connects again, and is ready
+  limits [running=N] [per-client=N] [wide-after=60s]
   leave NAME | pause NAME | unpause NAME | forget NAME
   rate CLIENT R
   submit JOB client=C [hint=H] [urgent] [slots=N] [labels=k=v,..]
+             [concurrency=KEY=N] [priority=N]
              [takes=CACHED/UNCACHED]    the job then ends by itself
   finish JOB [failed] | cancel JOB
   advance 30s

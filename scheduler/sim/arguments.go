@@ -78,6 +78,34 @@ func (a *arguments) number(name string) uint32 {
 	return uint32(n)
 }
 
+// count is a number, 0 when it is not given.
+func (a *arguments) count(name string) uint32 {
+	text := a.text(name)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		a.fail("%s=%s is not a number", name, text)
+	}
+	return uint32(n)
+}
+
+// concurrency is KEY=N, or nil when it is not given.
+func (a *arguments) concurrency(name string) *pb.Concurrency {
+	text := a.text(name)
+	if text == "" {
+		return nil
+	}
+	cut := strings.LastIndexByte(text, '=')
+	n, err := strconv.ParseUint(text[cut+1:], 10, 31)
+	if cut < 1 || err != nil || n == 0 {
+		a.fail("%s=%s: want %s=KEY=N", name, text, name)
+		return nil
+	}
+	return &pb.Concurrency{Key: text[:cut], Most: uint32(n)}
+}
+
 // onOff is whether name=on or name=off is given, or otherwise.
 func (a *arguments) onOff(name string, otherwise bool) bool {
 	switch text := a.text(name); text {

@@ -75,11 +75,12 @@ func (s *Script) Line(line string) error {
 	return nil
 }
 
-const verbNames = "costs, policy, worker, leave, pause, unpause, forget, rate, submit, finish, cancel, advance, failover, show"
+const verbNames = "costs, policy, limits, worker, leave, pause, unpause, forget, rate, submit, finish, cancel, advance, failover, show"
 
 var verbs = map[string]func(*Script, *arguments) error{
 	"costs":    (*Script).costs,
 	"policy":   (*Script).policy,
+	"limits":   (*Script).limits,
 	"worker":   (*Script).worker,
 	"leave":    onWorker((*Cluster).Leave),
 	"pause":    onWorker(func(c *Cluster, name string) error { return c.SetPaused(name, true) }),
@@ -129,6 +130,17 @@ func (s *Script) policy(a *arguments) error {
 	return s.cluster.Configure(s.config)
 }
 
+// limits are the pool's on running jobs, and how long a wide job is passed over; what
+// is not given has its default.
+func (s *Script) limits(a *arguments) error {
+	s.config.MaxRunning, s.config.MaxRunningPerClient = int64(a.count("running")), int64(a.count("per-client"))
+	s.config.WideAfterMs = a.duration("wide-after").Milliseconds()
+	if err := a.done(); err != nil {
+		return err
+	}
+	return s.cluster.Configure(s.config)
+}
+
 func (s *Script) worker(a *arguments) error {
 	name, slots, labels := a.subject("a worker's name"), a.number("slots"), a.labels("labels")
 	if err := a.done(); err != nil {
@@ -151,6 +163,7 @@ func (s *Script) submit(a *arguments) error {
 	job := Submission{
 		Client: a.text("client"), Hint: a.text("hint"), Urgent: a.flag("urgent"), Slots: a.number("slots"),
 		Labels: a.labels("labels"), Takes: a.takes("takes"),
+		Concurrency: a.concurrency("concurrency"), Priority: a.count("priority"),
 	}
 	if err := a.done(); err != nil {
 		return err
