@@ -71,6 +71,9 @@ func testDrainCommand(w *world) {
 	w.touch("waits-1")
 	w.ok(w.adminAt, "worker", "unpause", "drain", "--all")
 	w.settled(waits)
+	w.ok(w.adminAt, "worker", "pause", "drain", "w8", "--auto-create", "--reason", "not yet")
+	w.startWorker(nil, "drain", "w8", capFile, 1)
+	w.until("the new worker to be paused", func() bool { return w.workerState("drain", "w8") == "paused" })
 	w.refused(w.weir(w.adminAt, "worker", "pause", "drain"), 2, "--all")
 	w.refused(w.weir(w.adminAt, "worker", "pause", "drain", "w1", "w9"), 4, `no worker "w9"`)
 }
