@@ -2,12 +2,12 @@
 // merged onto it, and its submodules.
 //
 // It promises that what it fetches once it keeps, in one bare clone for each
-// repository (and one of commits alone, for jobs that need no history), that such a clone repairs itself after a crash at any moment, and
-// that a checkout shares nothing with it. Clones keep a limit together: the ones
-// used longest ago go first, and none that is in use. What a repository contains is handled
-// with the job's rights only; the worker's own rights fetch and pack, in clones
-// that no job can read or write, where no hook, filter or configuration of a
-// repository is ever looked at.
+// repository (and one of commits alone, for jobs that need no history), that such a
+// clone repairs itself after a crash at any moment, and that a checkout shares
+// nothing with it. Clones keep a limit together: the ones used longest ago go first,
+// and none that is in use. What a repository contains is handled with the job's
+// rights only; the worker's own rights fetch and pack, in clones that no job can read
+// or write, where no hook, filter or configuration of a repository is ever looked at.
 //
 // It refuses addresses and commits that Validate refuses. It keeps no checkout, and
 // no credentials: git reads them where the operator has put them.
