@@ -17,17 +17,16 @@ func TestGatesHold(t *testing.T) {
 }
 
 type crowd struct {
-	t       *testing.T
-	random  *rand.Rand
-	pool    *Pool
-	policy  Policy
-	own     map[string]int
-	jobs    map[fsm.JobID]Job
-	waiting []Job
-	onWay   []Grant
-	runs    []fsm.LeaseID // numbered as the jobs
-	held    []fsm.LeaseID
-	nextID  fsm.JobID
+	t      *testing.T
+	random *rand.Rand
+	pool   *Pool
+	policy Policy
+	own    map[string]int
+	jobs   map[fsm.JobID]Job
+	onWay  []Grant
+	runs   []fsm.LeaseID // numbered as the jobs
+	held   []fsm.LeaseID
+	nextID fsm.JobID
 }
 
 func newCrowd(t *testing.T, seed uint64) *crowd {
