@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/weirbuild/weir/workerd/room"
 )
 
 // flight is a step that is being made, or a result that is being removed. There
@@ -138,7 +140,8 @@ func (e *Engine) make(ctx context.Context, s step, log *stepLog) (result, error)
 	if err != nil {
 		return r, err
 	}
-	if r.Image, err = s.make(ctx, draft.Dir(), log); err != nil {
+	r.Image, err = s.make(ctx, draft.Dir(), log)
+	if err = withFault(err, log.failed(), draft.Dir()); err != nil {
 		return r, errors.Join(err, draft.Discard())
 	}
 	if err := draft.Commit(); err != nil {
@@ -146,6 +149,22 @@ func (e *Engine) make(ctx context.Context, s step, log *stepLog) (result, error)
 	}
 	return r, e.index.add(s.id, r)
 }
+
+// withFault adds to a step's error what the disk has to do with it.
+func withFault(err, fault error, dir string) error {
+	full := room.Short(dir, nearlyFull)
+	var failure *Failure
+	switch {
+	case errors.As(err, &failure) && full != "":
+		return &Failure{Text: failure.Text + "; " + full, ExitCode: failure.ExitCode}
+	case fault != nil:
+		return errors.Join(err, fmt.Errorf("keep the step's log: %w", fault))
+	}
+	return err
+}
+
+// nearlyFull is how little room a step must have left for that to be worth telling.
+const nearlyFull = 1 << 20
 
 // land ends a flight. Only now does anybody see the result, pinned for them all.
 func (e *Engine) land(id string, f *flight, r result, err error) {

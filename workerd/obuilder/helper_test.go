@@ -46,9 +46,14 @@ func onEach(t *testing.T, test func(*bench)) {
 
 func newBench(t *testing.T, kind string) *bench {
 	t.Helper()
+	return newBenchIn(t, kind, t.TempDir())
+}
+
+func newBenchIn(t *testing.T, kind, root string) *bench {
+	t.Helper()
 	enginetest.NeedRoot(t)
 	enginetest.Need(t, "runc", "runc")
-	b := &bench{T: t, root: t.TempDir(), mirror: fetch.Mirror{Registry: "docker.io", Host: enginetest.ServeBusybox(t), Plain: true}}
+	b := &bench{T: t, root: root, mirror: fetch.Mirror{Registry: "docker.io", Host: enginetest.ServeBusybox(t), Plain: true}}
 	b.open(kind)
 	t.Cleanup(b.close)
 	return b

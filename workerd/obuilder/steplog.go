@@ -8,8 +8,10 @@ import (
 	"sync"
 )
 
-// maxStepLog is how much of a step's output is kept.
-const maxStepLog = 256 << 20
+const (
+	maxStepLog = 256 << 20 // how much of a step's output is kept
+	maxRest    = 64 << 10  // how much of it when the disk takes no more
+)
 
 // stepLog is the log of a step that runs: one writes, many read from the start.
 type stepLog struct {
@@ -17,6 +19,8 @@ type stepLog struct {
 
 	mu      sync.Mutex
 	size    int64
+	fault   error  // of the file, which takes no more
+	rest    []byte // what came then: it tells why the command fails as well
 	ended   bool
 	changed chan struct{} // closed at the next change
 	readers int
@@ -31,7 +35,8 @@ func createLog(path string) (*stepLog, error) {
 	return &stepLog{file: f, changed: make(chan struct{}), readers: 1}, nil
 }
 
-// Write keeps output up to the limit, then one line that says so.
+// Write keeps output up to the limit, then one line that says so. It fails only
+// when there is much more output than the disk takes.
 func (l *stepLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,14 +47,40 @@ func (l *stepLog) Write(p []byte) (int, error) {
 	if left := maxStepLog - l.size; int64(len(p)) > left {
 		kept = fmt.Appendf(p[:left:left], "\n[the rest of this step's output was dropped: the limit is %d bytes]\n", maxStepLog)
 	}
-	n, err := l.file.Write(kept)
+	n := 0
+	if l.fault == nil {
+		n, l.fault = l.file.Write(kept)
+	}
+	if l.fault != nil {
+		more := kept[n:min(len(kept), n+maxRest-len(l.rest))]
+		l.rest = append(l.rest, more...)
+		n += len(more)
+	}
 	l.size += int64(n)
 	close(l.changed)
 	l.changed = make(chan struct{})
-	if err != nil {
-		return min(n, len(p)), err
+	if n < len(kept) {
+		return min(n, len(p)), l.fault
 	}
 	return len(p), nil
+}
+
+// failed is why the log cannot be kept.
+func (l *stepLog) failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fault
+}
+
+// ReadAt reads what was written, up to size.
+func (l *stepLog) ReadAt(p []byte, off int64) (int, error) {
+	l.mu.Lock()
+	stored, rest := l.size-int64(len(l.rest)), l.rest
+	l.mu.Unlock()
+	if off < stored {
+		return l.file.ReadAt(p[:min(int64(len(p)), stored-off)], off)
+	}
+	return copy(p, rest[min(off-stored, int64(len(rest))):]), nil
 }
 
 // end tells the readers that the log is whole.
@@ -95,7 +126,7 @@ func (l *stepLog) follow(ctx context.Context, out io.Writer) error {
 	for {
 		size, ended, changed := l.state()
 		if size > at {
-			if _, err := io.Copy(out, io.NewSectionReader(l.file, at, size-at)); err != nil {
+			if _, err := io.Copy(out, io.NewSectionReader(l, at, size-at)); err != nil {
 				return fmt.Errorf("copy log: %w", err)
 			}
 			at = size
