@@ -90,7 +90,7 @@ func newScript(t *testing.T, printed *[]string) *Script {
 // An error names its line.
 func TestErrorsNameTheLine(t *testing.T) {
 	for _, c := range []struct{ script, says string }{
-		{"\nworkr w1\n", `line 2: unknown word "workr"; use one of costs, policy, worker`},
+		{"\nworkr w1\n", `line 2: unknown word "workr"; use one of costs, policy, limits, worker`},
 		{"worker w1 slot=2", `line 1: worker w1 slot=2: unknown word "slot=2"`},
 		{"worker w1\nworker w2 slots=0", `line 2: worker w2 slots=0: slots=0 is not a positive number`},
 		{"worker w1 slots=9999", `9999 slots are out of range`},
