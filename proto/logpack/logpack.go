@@ -1,8 +1,9 @@
 // Package logpack compresses the pieces of build logs on their way.
 //
 // A log is packed once, by the worker, and passed on as it is: the leader hands
-// the same bytes to the other nodes and to those who follow the log. Each hop
-// then costs a fifth of the copying and encryption. The format is an S2 block
+// the same bytes to the other nodes and to those who follow the log, and nodes
+// keep them so. Each hop then costs a fifth of the copying, encryption and disk.
+// The format is an S2 block
 // (github.com/klauspost/compress/s2): a megabyte of text takes a millisecond to
 // pack and a third of that to unpack.
 //
